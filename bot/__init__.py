@@ -1,0 +1,1 @@
+"""The edge: WeCom, members' chats, staff's browsers, and the command line."""

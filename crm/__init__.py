@@ -1,0 +1,1 @@
+"""Facts: who the members are and what they did. Imports nothing above itself."""
