@@ -2,13 +2,10 @@
 
 import asyncio
 import contextlib
-import heapq
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall_time
-from typing import Any, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -38,7 +35,7 @@ class SystemClock:
 
 
 class MovableClock:
-    """A clock that starts at `start` (default: now), runs with the machine's or stands still, and can be pushed forward.
+    """A clock that runs with the machine's or stands still, and can be pushed forward.
 
     rate: 1.0 runs in real time (demo, simulator), 0.0 stands still until `advance` (tests). Sleepers wake when
     their instant is reached, whichever way it was reached. Time never goes back: a negative advance is refused.
@@ -51,8 +48,7 @@ class MovableClock:
         self._rate = rate
         self._began = time.monotonic()
         self._pushed = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._serial = 0
+        self._sleepers: set[asyncio.Event] = set()
 
     def monotonic(self) -> float:
         return self._pushed + (time.monotonic() - self._began) * self._rate
@@ -66,39 +62,22 @@ class MovableClock:
         if step < timedelta():
             raise ValueError("time does not go back")
         self._pushed += step.total_seconds()
-        self._wake_due()
+        for pushed in self._sleepers:  # each looks at the clock itself and may go on sleeping
+            pushed.set()
         return self.now()
 
     async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            await asyncio.sleep(0)
-            return
         due = self.monotonic() + seconds
-        self._serial += 1
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (due, self._serial, woken))
-        while not woken.done():
-            if self._rate <= 0:
-                await woken
-                return
-            left = (due - self.monotonic()) / self._rate
-            if left <= 0:
-                woken.set_result(None)
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(woken), left)
-
-    def _wake_due(self) -> None:
-        now = self.monotonic()
-        while self._sleepers and (self._sleepers[0][0] <= now or self._sleepers[0][2].done()):
-            _, _, woken = heapq.heappop(self._sleepers)
-            if not woken.done():
-                woken.get_loop().call_soon_threadsafe(_wake, woken)
-
-
-def _wake(woken: "asyncio.Future[None]") -> None:
-    if not woken.done():
-        woken.set_result(None)
+        pushed = asyncio.Event()
+        self._sleepers.add(pushed)
+        try:
+            await asyncio.sleep(0)
+            while (left := due - self.monotonic()) > 0:
+                pushed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(pushed.wait(), left / self._rate if self._rate else None)
+        finally:
+            self._sleepers.discard(pushed)
 
 
 class FrozenClock(MovableClock):
