@@ -1,0 +1,89 @@
+"""One spelling for what customers type: width, case, script, punctuation, filler words and shop synonyms."""
+
+import re
+import unicodedata
+from functools import cache
+
+import opencc
+
+MAX_CHARS = 500  # a question; what follows is a pasted text and cannot be matched anyway
+
+# A dot stays between digits (1.5kg is not 15kg); whatever else is neither letter, digit nor ideograph goes.
+_NOISE = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w.]|_")
+
+# Words that carry no question. Those of the second and third group are real words in other places
+# (哈士奇, 亲戚, 酒吧), so they go only from the beginning or the end.
+_FILLER = re.compile(
+    r"请问|您好|你好|麻烦|劳驾|谢谢|一下|想问|想咨询|[呢啊吗呀哦嘛噢喔诶欸哟]"
+    r"|^(?:我想问|我想|问下|咨询|请教|亲亲|亲|哈喽|哈啰|嗨|hello|hi|在吗|在不在|老板|店家|那个|嗯+)"
+    r"|(?:吧|哈|啦|咯|喽|哒|滴|谢|在吗|在不在)$"
+)
+
+# Left: as typed, in simplified characters. Right: the word all of them count as.
+_SYNONYMS = {
+    "运费": "邮费 快递费 运送费 配送费 物流费",
+    "优惠券": "优惠卷 优惠劵 代金券 折扣券 抵用券 抵扣券",
+    "券": "卷 劵",
+    "发票": "发飘 开票",
+    "退款": "退钱",
+    "周期购": "定期购 周期够 按期购",
+    "客服": "客户服务",
+    "猫": "猫咪 猫猫 喵星人 喵咪 喵喵 主子",
+    "狗": "狗狗 狗子 汪星人 修勾 狗勾",
+    "幼猫": "小猫咪 小猫 奶猫",
+    "幼犬": "小狗狗 小狗 奶狗 幼狗",
+    "多久": "多长时间 几天 几日 多少天 啥时候 什么时候 何时 多会儿",
+    "怎么": "咋样 咋 怎样 怎么样 如何 怎么着",
+    "为什么": "为啥 为何 怎么回事",
+    "什么": "啥",
+    "能": "能不能 能否 可不可以 可以 可否 是否可以 行不行",
+    "有": "有没有 有木有",
+    "没有": "没 木有",
+    "是": "是不是 是否",
+    "多少": "多少钱 几多",
+}
+# Each word stands for itself too, so that 没有 is found whole and its 没 is not replaced once more.
+_CANONICAL = {variant: word for word, variants in _SYNONYMS.items() for variant in (word, *variants.split())}
+_VARIANT = re.compile("|".join(sorted(map(re.escape, _CANONICAL), key=len, reverse=True)))
+
+
+def normalize(text: str) -> str:
+    """`text` with the spelling differences taken out: at most 500 letters, digits and ideographs.
+
+    Idempotent: removing a word can bring two others together, so it repeats until nothing changes (twice, as a rule).
+    A text of nothing but filler words keeps them; a text without letters becomes empty.
+    """
+    for _ in range(MAX_CHARS):  # each further round shortens the text, or is the last
+        once = _normalize_once(text)
+        if once == text:
+            break
+        text = once
+    return text
+
+
+def letters(text: str) -> str:
+    """`text` with width, case, script and punctuation settled, and every word kept."""
+    folded = unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold()
+    simplified: str = _to_simplified().convert(_NOISE.sub("", folded))
+    return simplified[:MAX_CHARS]
+
+
+def says_nothing(text: str) -> bool:
+    """Whether `text` asks nothing: no letters, or filler words only (你好, 请问一下)."""
+    left = normalize(text)
+    return not _FILLER.sub("", left)
+
+
+def fold_synonyms(text: str) -> str:
+    """A normalised `text` with the shop's synonyms made one word. For scoring only: two wordings stay two wordings."""
+    return _VARIANT.sub(lambda found: _CANONICAL[found.group()], text)
+
+
+def _normalize_once(text: str) -> str:
+    plain = letters(text)
+    return _FILLER.sub("", plain) or plain
+
+
+@cache
+def _to_simplified() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")  # loads its dictionaries, so once
