@@ -82,7 +82,7 @@ def postgres_template(postgres_server: str) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a fresh, migrated database: every test that asks runs once on each kind."""
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")
@@ -92,9 +92,9 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     server: str = request.getfixturevalue("postgres_server")
     source: str = request.getfixturevalue("postgres_template")
     name = f"t{next(_serial)}"
-    await _postgres(server, f"CREATE DATABASE {name} TEMPLATE {source}")
+    asyncio.run(_postgres(server, f"CREATE DATABASE {name} TEMPLATE {source}"))
     yield _named(server, name)
-    await _postgres(server, f"DROP DATABASE {name} WITH (FORCE)")
+    asyncio.run(_postgres(server, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

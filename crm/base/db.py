@@ -175,6 +175,17 @@ def is_sqlite(session: AsyncSession | AsyncConnection) -> bool:
     return bind.dialect.name == "sqlite"
 
 
+def current_xid(session: AsyncSession) -> sa.ColumnElement[int]:
+    """SQL for the running transaction's id on PostgreSQL; 0 on SQLite, where one writer needs none."""
+    return sa.literal_column("0" if is_sqlite(session) else "pg_current_xact_id()::text::bigint", sa.BigInteger())
+
+
+def oldest_running_xid(session: AsyncSession) -> sa.ColumnElement[int]:
+    """SQL for the id below which no transaction is still running; 1 on SQLite: what can be seen there is complete."""
+    horizon = "1" if is_sqlite(session) else "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+    return sa.literal_column(horizon, sa.BigInteger())
+
+
 def to_json(value: Any) -> str:
     """Compact JSON with readable Chinese: WeCom refuses \\uXXXX escapes, and people read our rows."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,135 @@
+"""Domain events: appended in the caller's transaction, read forward by named cursors.
+
+A cursor must not step over an event that commits late. On SQLite there is one writer, so ids commit in order. On
+PostgreSQL they do not: transaction A may take id 1, B take and commit id 2, and a reader at 2 would never see 1. So
+each event carries the id of its transaction, cursors move along (xid, id), and a reader looks only below the oldest
+transaction still running.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.base.db import Base, current_xid, insert, is_sqlite, oldest_running_xid
+
+Event = TypeVar("Event")
+
+
+class EventRow(Base):
+    """Something that happened, in the words of the package that knows it."""
+
+    __tablename__ = "events"
+    __table_args__ = (sa.Index(None, "xid", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    xid: Mapped[int]  # transaction that appended it; 0 on SQLite
+    name: Mapped[str] = mapped_column(sa.String(80))  # the event class's name
+    body: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class EventCursor(Base):
+    """How far one reader has come."""
+
+    __tablename__ = "event_cursors"
+
+    name: Mapped[str] = mapped_column(sa.String(80), primary_key=True)
+    xid: Mapped[int] = mapped_column(default=0)
+    event_id: Mapped[int] = mapped_column(default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One event as it lies in the table."""
+
+    id: int
+    xid: int
+    name: str  # the event class's name
+    body: dict[str, Any]
+    at: datetime
+
+    def load(self, kind: type[Event]) -> Event:
+        """The event itself, typed; fields that were added since take their defaults."""
+        event: Event = _adapter(kind).validate_python(self.body)
+        return event
+
+
+async def append(session: AsyncSession, event: Any, *, now: datetime) -> None:
+    """Record that `event` (a frozen dataclass) happened; readers see it once the caller's transaction commits."""
+    await append_all(session, [event], now=now)
+
+
+async def append_all(session: AsyncSession, events: Sequence[Any], *, now: datetime) -> None:
+    """Like `append`, one statement for all of them."""
+    if not events:
+        return
+    rows = [
+        {"name": type(event).__name__, "body": _adapter(type(event)).dump_python(event, mode="json"), "at": now}
+        for event in events
+    ]
+    connection = await session.connection()
+    await connection.execute(sa.insert(EventRow).values(xid=current_xid(session)), rows)
+
+
+async def take(session: AsyncSession, cursor: str, *, limit: int = 100) -> list[Recorded]:
+    """The next events for `cursor`, oldest first; the cursor moves behind them when the caller's transaction commits.
+
+    Two readers of one cursor take turns: on PostgreSQL the second waits for the first one's commit. Rolling back
+    gives the events back, so what a reader does in this transaction is done exactly once.
+    """
+    await session.execute(insert(session, EventCursor).values(name=cursor).on_conflict_do_nothing())
+    place = (await session.scalars(sa.select(EventCursor).where(EventCursor.name == cursor).with_for_update())).one()
+    rows = (
+        await session.scalars(
+            sa.select(EventRow)
+            .where(
+                sa.tuple_(EventRow.xid, EventRow.id) > sa.tuple_(sa.literal(place.xid), sa.literal(place.event_id)),
+                EventRow.xid < oldest_running_xid(session),
+            )
+            .order_by(EventRow.xid, EventRow.id)
+            .limit(limit)
+        )
+    ).all()
+    if rows:
+        await move(session, cursor, to=rows[-1])
+    return [Recorded(row.id, row.xid, row.name, row.body, row.at) for row in rows]
+
+
+async def move(session: AsyncSession, cursor: str, *, to: EventRow | Recorded) -> None:
+    """Put `cursor` right behind `to`: for a reader that could do only part of what it took."""
+    await session.execute(sa.update(EventCursor).where(EventCursor.name == cursor).values(xid=to.xid, event_id=to.id))
+
+
+async def after_restore(session: AsyncSession) -> bool:
+    """Make cursors fit a database restored into a new PostgreSQL cluster, whose transaction ids begin again.
+
+    Without it events of the new cluster would lie below every cursor and never be read. Unread events stay unread;
+    some that were read may be read again, which reactions allow. Returns whether anything had to be done.
+    """
+    if is_sqlite(session):
+        return False
+    newest = await session.scalar(sa.select(sa.func.max(EventCursor.xid)))
+    if newest is None or newest < (await session.scalar(sa.select(current_xid(session))) or 0):
+        return False
+    for place in (await session.scalars(sa.select(EventCursor).with_for_update())).all():
+        unread = sa.tuple_(EventRow.xid, EventRow.id) > sa.tuple_(sa.literal(place.xid), sa.literal(place.event_id))
+        first = await session.scalar(sa.select(sa.func.min(EventRow.id)).where(unread))
+        last = await session.scalar(sa.select(sa.func.max(EventRow.id)))
+        place.xid, place.event_id = 0, (first - 1) if first is not None else (last or 0)
+    await session.execute(sa.update(EventRow).values(xid=0))
+    return True
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
