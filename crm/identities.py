@@ -1,0 +1,235 @@
+"""Identities: external_userid, unionid, phone, shop account -> one member; and merging two that prove to be one.
+
+The rows of `identities` are the lock on a person. Whoever writes facts about people locks their identities first and
+keeps them to the end of the transaction, and a merge re-points identities before anything else. So a fact is written
+either before a merge, which then carries it along, or after it, under the member that remained.
+"""
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm import members
+from crm.base import events
+from crm.base.db import insert
+from crm.members import CHANCE, MemberEnrolled, Profile
+from crm.models.consent import Consent
+from crm.models.group import GroupMember
+from crm.models.member import Contact, Gender, Identity, IdentityKind, Member, MemberMerge, MemberSource
+from crm.models.order import Order
+
+Key = tuple[IdentityKind, str]
+NOTHING_SAID = Profile()
+CARRIED = (Contact, GroupMember, Consent, Order)  # what a merge re-points; upper layers follow MembersMerged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembersMerged:
+    """Two members proved to be one person. Appended by merge(); upper layers re-point their own rows."""
+
+    kept_id: int
+    absorbed_id: int
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody as one source knows them: at least one key, and what it says about them."""
+
+    keys: tuple[Key, ...]
+    profile: Profile = NOTHING_SAID
+
+
+def wechat_person(external_userid: str, *, unionid: str | None = None, profile: Profile | None = None) -> Person:
+    """A person as WeCom shows them."""
+    keys = [(IdentityKind.EXTERNAL_USERID, external_userid)]
+    if unionid:
+        keys.append((IdentityKind.UNIONID, unionid))
+    return Person(keys=tuple(keys), profile=profile or NOTHING_SAID)
+
+
+async def find_by(session: AsyncSession, kind: IdentityKind, value: str) -> Member | None:
+    """The member known under this identity."""
+    found: Member | None = await session.scalar(
+        sa.select(Member)
+        .join(Identity, Identity.member_id == Member.id)
+        .where(Identity.kind == kind, Identity.value == value)
+    )
+    return found
+
+
+async def values_of(session: AsyncSession, member_id: int, kind: IdentityKind) -> list[str]:
+    """A member's identities of one kind, newest first: a merged member may have several external_userids."""
+    rows = await session.scalars(
+        sa.select(Identity.value)
+        .where(Identity.member_id == member_id, Identity.kind == kind)
+        .order_by(Identity.added_at.desc(), Identity.id.desc())
+    )
+    return list(rows)
+
+
+async def enrol(
+    session: AsyncSession, person: Person, *, source: MemberSource, now: datetime, chance: random.Random = CHANCE
+) -> Member:
+    """The member this person is, becoming one if need be. One query when every key is already theirs."""
+    rows = await session.execute(
+        sa.select(Member, Identity.id).join(Identity, Identity.member_id == Member.id).where(_among(person.keys))
+    )
+    known: list[Member] = [member for member, _ in rows]
+    if len(known) == len(set(person.keys)) and len({member.id for member in known}) == 1:
+        return known[0]
+    [member_id] = await enrol_batch(session, [person], source=source, now=now, chance=chance)
+    return await members.get(session, member_id)
+
+
+async def enrol_batch(
+    session: AsyncSession,
+    people: Sequence[Person],
+    *,
+    source: MemberSource,
+    now: datetime,
+    chance: random.Random = CHANCE,
+) -> list[int]:
+    """The member of each person, in order; who is unknown becomes one, and whose keys name two members merges them.
+
+    people: one page, up to a few thousand. The unique key (kind, value) is the guard: of concurrent enrolments one
+    inserts, the others take its member. The identities stay locked until the caller commits.
+    """
+    keys = {key for person in people for key in person.keys}
+    owners = await _lock(session, keys)
+    if len(owners) < len(keys):
+        await _insert_missing(session, people, owners, source=source, now=now, chance=chance)
+        owners = await _lock(session, keys)
+    for person in people:
+        first, *others = person.keys
+        for other in others:
+            if owners[first] != owners[other]:
+                await merge(session, owners[first], owners[other], because=other[0], now=now)
+                owners = await _lock(session, keys)
+    return [owners[person.keys[0]] for person in people]
+
+
+async def _insert_missing(
+    session: AsyncSession,
+    people: Sequence[Person],
+    owners: dict[Key, int],
+    *,
+    source: MemberSource,
+    now: datetime,
+    chance: random.Random,
+) -> None:
+    newcomers, claims = _share_out(people, owners)
+    ids = await members.add_rows(
+        session, [person.profile for person in newcomers], source=source, now=now, chance=chance
+    )
+    rows = [
+        {"kind": kind, "value": value, "member_id": ids[claim.place] if claim.is_new else claim.place, "added_at": now}
+        for (kind, value), claim in sorted(claims.items())  # one order for everybody, so inserts cannot deadlock
+    ]
+    table = Identity.__table__
+    won = await session.scalars(insert(session, table).on_conflict_do_nothing().returning(table.c.member_id), rows)
+    enrolled = set(ids) & set(won)
+    if len(enrolled) < len(ids):  # somebody else enrolled them between our look and our insert
+        await session.execute(sa.delete(Member).where(Member.id.in_(set(ids) - enrolled)))
+    await events.append_all(
+        session,
+        [
+            MemberEnrolled(member_id=member_id, source=source, joined_at=now)
+            for member_id in ids
+            if member_id in enrolled
+        ],
+        now=now,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Whose a key is going to be: the newcomer at `place` of the list, or the member with that id."""
+
+    place: int
+    is_new: bool
+
+
+def _share_out(people: Sequence[Person], owners: dict[Key, int]) -> tuple[list[Person], dict[Key, _Claim]]:
+    """Who is new, and whose each unowned key shall be. People who share a key are one newcomer."""
+    newcomers: list[Person] = []
+    claims = {key: _Claim(member_id, is_new=False) for key, member_id in owners.items()}
+    for person in people:
+        claim = next((claims[key] for key in person.keys if key in claims), None)
+        if claim is None:
+            claim = _Claim(len(newcomers), is_new=True)
+            newcomers.append(person)
+        for key in person.keys:
+            claims.setdefault(key, claim)
+    return newcomers, {key: claim for key, claim in claims.items() if key not in owners}
+
+
+async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: str, now: datetime) -> int:
+    """Make one member of two and return its id; the older row is kept. Of racing merges the second finds it done."""
+    mine = sa.select(Identity.id).where(Identity.member_id.in_([one_id, other_id]))
+    await session.execute(mine.order_by(Identity.id).with_for_update(key_share=True))
+    pair = await _lock_living(session, {one_id, other_id})
+    if len(pair) == 1:
+        return pair[0].id
+    kept, absorbed = pair
+    for table in (Identity, *CARRIED):  # identities first: see the module's first words
+        await session.execute(sa.update(table).where(table.member_id == absorbed.id).values(member_id=kept.id))
+    await session.execute(
+        sa.update(Member)
+        .where((Member.id == absorbed.id) | (Member.merged_into_id == absorbed.id))
+        .values(merged_into_id=kept.id)
+    )
+    _complete(kept, absorbed)
+    session.add(MemberMerge(kept_id=kept.id, absorbed_id=absorbed.id, because=because, merged_at=now))
+    await session.flush()
+    await events.append(session, MembersMerged(kept_id=kept.id, absorbed_id=absorbed.id, because=because), now=now)
+    return kept.id
+
+
+def _complete(kept: Member, absorbed: Member) -> None:
+    kept.joined_at = min(kept.joined_at, absorbed.joined_at)
+    kept.name = kept.name or absorbed.name
+    kept.avatar = kept.avatar or absorbed.avatar
+    kept.gender = absorbed.gender if kept.gender is Gender.UNKNOWN else kept.gender
+
+
+async def _lock_living(session: AsyncSession, ids: set[int]) -> list[Member]:
+    """Lock these members, oldest first; one that was merged meanwhile stands for the member it became part of."""
+    while True:  # ends: each round follows a merge that was committed, and a chain of merges is one step long
+        rows = await session.scalars(
+            sa.select(Member)
+            .where(Member.id.in_(ids))
+            .order_by(Member.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        locked = list(rows)
+        living = {member.merged_into_id or member.id for member in locked}
+        if living == ids:
+            return locked
+        ids = living
+
+
+async def _lock(session: AsyncSession, keys: Collection[Key]) -> dict[Key, int]:
+    """Lock the identities among `keys` that exist; returns whose each is."""
+    if not keys:
+        return {}
+    rows = await session.execute(
+        sa.select(Identity.kind, Identity.value, Identity.member_id)
+        .where(_among(keys))
+        .order_by(Identity.id)
+        .with_for_update(key_share=True)  # SQLite has one writer and needs none
+    )
+    return {(row.kind, row.value): row.member_id for row in rows}
+
+
+def _among(keys: Collection[Key]) -> sa.ColumnElement[bool]:
+    by_kind = groupby(sorted(set(keys)), key=lambda key: key[0])
+    return sa.or_(
+        *(sa.and_(Identity.kind == kind, Identity.value.in_([value for _, value in some])) for kind, some in by_kind)
+    )
