@@ -1,4 +1,4 @@
-"""The simulator's pages: the phone, the staff client and the console, served from files that need nothing from outside."""
+"""The simulator's pages: the phone, the staff client and the console, from files that need nothing from outside."""
 
 import mimetypes
 from pathlib import Path
@@ -15,7 +15,7 @@ STATIC_FILES: Final = {
     path.relative_to(HERE / "static").as_posix(): path for path in (HERE / "static").rglob("*") if path.is_file()
 }
 
-# Our scripts and styles come from here alone. Pictures and framed pages are what the shop sent, so they may be anywhere.
+# Scripts and styles come from here alone. Pictures and framed pages are what the shop sent: they may be anywhere.
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     [
         "default-src 'self'",
@@ -31,28 +31,29 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 def add_pages(app: web.Application) -> None:
     """Add GET /, /phone, /staff and the files they load under /sim/static/."""
     for address, template in PAGES.items():
-        app.router.add_get(address, page_handler(HERE / "templates" / template))
+        app.router.add_get(address, page(HERE / "templates" / template))
     app.router.add_get("/sim/static/{name:.+}", static_file)
 
 
-def page_handler(template: Path) -> Handler:
-    """A handler that answers with one page. The pages hold no data: scripts ask for it and write it as text nodes."""
+def page(template: Path) -> Handler:
+    """A handler that answers with one page. Pages hold no data: scripts ask for it and write it as text nodes."""
 
-    async def page(request: web.Request) -> web.StreamResponse:
-        return web.Response(
-            text=template.read_text(encoding="utf-8"),
-            content_type="text/html",
-            headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-cache"},
-        )
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return serve(template, {"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
-    return page
+    return answer
 
 
 async def static_file(request: web.Request) -> web.StreamResponse:
     path = STATIC_FILES.get(request.match_info["name"])
     if path is None:
         raise web.HTTPNotFound(text="没有这个文件")
-    return web.FileResponse(path, headers={"Content-Type": content_type(path), "Cache-Control": "no-cache"})
+    return serve(path, {})
+
+
+def serve(path: Path, headers: dict[str, str]) -> web.FileResponse:
+    """A file that the browser asks about again each time, so that a new version shows at once."""
+    return web.FileResponse(path, headers={"Content-Type": content_type(path), "Cache-Control": "no-cache", **headers})
 
 
 def content_type(path: Path) -> str:

@@ -1,0 +1,19 @@
+/** Rows of the client's lists: picture, name, last line, time, and which one is open. */
+
+import { avatar } from "../avatar.js";
+import { h } from "../dom.js";
+import { shortTime } from "../when.js";
+
+export function row(client, { id, faceOf = id, name, avatar: url, kind, last, unread, mark, test }) {
+  const current = client.place.open === id;
+  return h("li", {},
+    h("button.row", { type: "button", "aria-current": current ? "true" : null, "data-test": test, "data-id": id, onclick: () => client.go({ open: id }) },
+      h("span.row-avatar", {}, avatar({ name, avatar: url, id: faceOf, kind }, 38), unread ? h("span.badge", {}, unread) : null),
+      h("span.row-main", {},
+        h("span.row-line", {}, h("b", {}, name), last?.at ? h("time", {}, shortTime(last.at)) : null),
+        h("span.row-last", {}, mark ? h("em", {}, mark) : null, last?.text || ""))));
+}
+
+export function group(title, rows, nothing) {
+  return [h("h2.list-group", {}, title), rows.length ? h("ul", {}, rows) : h("p.list-none", {}, nothing)];
+}
