@@ -1,0 +1,95 @@
+"""The Simulator: one world with its clock, tokens, faults, callbacks and call log. Everything that lives long."""
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.simulator.callbacks import Callbacks
+from bot.simulator.corp import App, Event
+from bot.simulator.faults import Faults, Limits, Roads
+from bot.simulator.refusals import NotPossible
+from bot.simulator.tokens import Tokens
+from bot.simulator.world import World
+from crm.base.clock import Clock, MovableClock
+
+KEPT_CALLS = 5_000
+
+
+@dataclass
+class Options:
+    """Habits of the vendor that a test may want off or on."""
+
+    empty_page_every: int = 0  # each n-th sync_msg answers an empty page with has_more=1; 0 is never
+    tokenless_pulls_per_minute: int = 0  # sync_msg without a callback's token; 0 is no limit
+    refuse_escapes: bool = True  # \uXXXX in a body is 40033
+    mark_tag_seconds: float = 0.005  # real time a mark_tag takes; a second one on the customer meanwhile is 45035
+
+
+@dataclass(slots=True)
+class LoggedCall:
+    seq: int
+    at: float
+    path: str
+    agentid: int | None
+    errcode: int
+    request: Any
+    response: Any
+
+
+@dataclass
+class CallLog:
+    """The last calls, for the console and for tests that ask what really arrived."""
+
+    calls: deque[LoggedCall] = field(default_factory=lambda: deque(maxlen=KEPT_CALLS))
+    seq: int = 0
+
+    def add(self, at: float, path: str, agentid: int | None, request: Any, response: Any) -> None:
+        self.seq += 1
+        errcode = response.get("errcode", 0) if isinstance(response, dict) else 0
+        self.calls.append(LoggedCall(self.seq, at, path, agentid, errcode, request, response))
+
+
+class Simulator:
+    """`clock` should be a MovableClock so that the console can push time; any Clock works."""
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        chance: random.Random | None = None,
+        *,
+        corpid: str = "ww0000000000000001",
+        options: Options | None = None,
+    ) -> None:
+        self.clock = clock or MovableClock()
+        self.options = options or Options()
+        self.world = World(self.clock, chance, corpid)
+        self.tokens = Tokens(self.world.corp)
+        self.faults = Faults(self.world.corp.chance)
+        self.limits = Limits()
+        self.roads = Roads()
+        self.callbacks = Callbacks(self.world.corp, self.roads, self._take_reply)
+        self.log = CallLog()
+        self.origin = ""  # where pages and files of the simulator are reached; set by the first request
+        self.pulls = 0
+        self.world.corp.listeners.append(self.callbacks.take)
+
+    async def start(self) -> None:
+        await self.callbacks.start()
+
+    async def stop(self) -> None:
+        self.world.corp.feed.close()
+        self.world.corp.stop_waiting()
+        await self.callbacks.stop()
+
+    def advance(self, seconds: float) -> None:
+        """Push the clock, and let what is due by time alone happen."""
+        if not isinstance(self.clock, MovableClock):
+            raise NotPossible("这个时钟不能拨动")
+        if seconds < 0:
+            raise NotPossible("时间不能倒流")
+        self.clock.advance(seconds=seconds)
+        self.world.kf.end_lapsed()
+
+    def _take_reply(self, app: App, event: Event, inner_xml: str) -> None:
+        raise NotPossible("这类事件不能被动回复")
