@@ -102,7 +102,7 @@ class Envelope:
         return self._decrypt(echostr)
 
     def open(self, body: bytes, signature: str, timestamp: str, nonce: str, *, now: datetime | None = None) -> bytes:
-        """The inner message. `now`: an envelope more than five minutes off is refused; None leaves its age unchecked."""
+        """The inner message. `now`: one more than five minutes off is refused; None leaves its age unchecked."""
         encrypted = parse_xml(body).findtext("Encrypt") or ""
         self._check(signature, timestamp, nonce, encrypted, now)
         return self._decrypt(encrypted)
