@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -136,7 +137,7 @@ async def lost(
     current, last = open_spell(spells), last_ended(spells)
     if current is None:
         if last is None or at > _end(last):  # we never heard how it began
-            current = _row(relation, staff_id=staff_id, member_id=member_id, now=now)
+            current = Contact(**_row(relation, staff_id=staff_id, member_id=member_id, now=now))
             return await _end_spell(session, current, at=at, by=by, now=now)
         if last.ended_by is ContactEnd.SYNC and last.added_at <= at:
             last.ended_at, last.ended_by = at, by  # a listing had missed it; now we know when and who
@@ -179,29 +180,29 @@ async def take_batch(
     )
     people = await members.get_batch(session, enrolled)
     spells = await _spells(session, [relation.external_userid for relation in page])
-    fresh: list[Contact] = []
+    fresh: list[dict[str, Any]] = []
     reopened: list[Contact] = []
-    still: list[tuple[Contact, Relation]] = []
+    still: list[Contact] = []
     for relation, member_id in zip(page, enrolled, strict=True):
         members.describe(people[member_id], relation.person.profile)
         staff_id = staff_ids[staff.key(relation.userid)]
         pair = spells[staff_id, relation.external_userid]
         current = open_spell(pair)
         if current is None and begins_new_spell(pair, relation.added_at):
-            current = _row(relation, staff_id=staff_id, member_id=member_id, now=now)
-            fresh.append(current)
+            fresh.append(_row(relation, staff_id=staff_id, member_id=member_id, now=now))
         elif current is None and (current := _wrongly_ended(pair, read_at=read_at)):
             current.ended_at = current.ended_by = None
             reopened.append(current)
         if current is not None:
             _update(current, relation)
-            still.append((current, relation))
-    session.add_all(fresh)
-    await session.flush()
-    await _see(session, [contact.id for contact, _ in still], at=now)
-    await _bear(session, still, now=now)
-    await events.append_all(session, [_as_added(contact) for contact in [*fresh, *reopened]], now=now)
-    return Taken(len(fresh), len(reopened), len(still))
+            still.append(current)
+    new = await _insert(session, fresh)
+    await _see(session, [contact.id for contact in still], at=now)
+    listed = {(staff_ids[key], external_userid): relation for (key, external_userid), relation in by_pair.items()}
+    shown = [*still, *new]
+    await _bear(session, [(each, listed[each.staff_id, each.external_userid]) for each in shown], now=now)
+    await events.append_all(session, [_as_added(contact) for contact in [*new, *reopened]], now=now)
+    return Taken(len(new), len(reopened), len(shown))
 
 
 async def end_unseen(
@@ -255,19 +256,26 @@ async def _spells(
     return spells
 
 
-def _row(relation: Relation, *, staff_id: int, member_id: int, now: datetime) -> Contact:
-    return Contact(
-        staff_id=staff_id,
-        member_id=member_id,
-        external_userid=relation.external_userid,
-        added_at=relation.added_at,
-        told_at=relation.added_at,
-        seen_at=now,
-        state=relation.state or "",
-        add_way=relation.add_way,
-        remark=relation.remark or "",
-        description=relation.description or "",
-    )
+def _row(relation: Relation, *, staff_id: int, member_id: int, now: datetime) -> dict[str, Any]:
+    return {
+        "staff_id": staff_id,
+        "member_id": member_id,
+        "external_userid": relation.external_userid,
+        "added_at": relation.added_at,
+        "told_at": relation.added_at,
+        "seen_at": now,
+        "state": relation.state or "",
+        "add_way": relation.add_way,
+        "remark": relation.remark or "",
+        "description": relation.description or "",
+    }
+
+
+async def _insert(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[Contact]:
+    """In one statement, in no particular order: SQLAlchemy's `add_all` sends SQLite one INSERT per row."""
+    if not rows:
+        return []
+    return list(await session.scalars(sa.insert(Contact).returning(Contact), rows))
 
 
 def _wrongly_ended(spells: Sequence[Contact], *, read_at: datetime) -> Contact | None:
@@ -285,9 +293,7 @@ def _update(contact: Contact, relation: Relation) -> None:
 
 
 async def _open(session: AsyncSession, relation: Relation, *, staff_id: int, member_id: int, now: datetime) -> Contact:
-    contact = _row(relation, staff_id=staff_id, member_id=member_id, now=now)
-    session.add(contact)
-    await session.flush()
+    [contact] = await _insert(session, [_row(relation, staff_id=staff_id, member_id=member_id, now=now)])
     await events.append(session, _as_added(contact), now=now)
     return contact
 

@@ -231,22 +231,21 @@ async def _seat(
         if member is not None and not member.name and seat.person is not None:
             members.describe(member, seat.person.profile)  # a contact's own profile says more than a seat
     rows = [
-        GroupMember(
-            group_id=group.id,
-            person=seat.key,
-            member_id=member_ids[seat.key] if seat.person is not None else None,
-            staff_id=staff_ids[seat.key] if seat.person is None else None,
-            joined_at=seat.joined_at,
-            join_scene=seat.join_scene,
-            invited_by=seat.invited_by,
-            state=seat.state,
-            nickname=seat.nickname,
-        )
+        {
+            "group_id": group.id,
+            "person": seat.key,
+            "member_id": member_ids[seat.key] if seat.person is not None else None,
+            "staff_id": staff_ids[seat.key] if seat.person is None else None,
+            "joined_at": seat.joined_at,
+            "join_scene": seat.join_scene,
+            "invited_by": seat.invited_by,
+            "state": seat.state,
+            "nickname": seat.nickname,
+        }
         for seat in fresh
     ]
-    session.add_all(rows)
     await session.flush()
-    return rows
+    return list(await session.scalars(sa.insert(GroupMember).returning(GroupMember), rows)) if rows else []
 
 
 def _as_joined(rows: Sequence[GroupMember]) -> list[GroupJoined]:
