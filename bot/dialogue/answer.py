@@ -1,0 +1,276 @@
+"""The transaction around every handler: effects, reply and the done mark commit together.
+
+Conversations wait on a queue (`due_at`). A round locks some of them, answers their open messages in order and commits
+once; PostgreSQL workers skip each other's rows. A bug rolls back its own turn only: it is tried again, then it is a
+human's.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import texts
+from bot.app import App
+from bot.dialogue import state
+from bot.dialogue.router import Router
+from bot.dialogue.turn import SILENCE, Reply, Say, Text, Turn, as_messages
+from bot.handoff import queue
+from bot.metrics import TURNS
+from bot.models.conversation import Conversation, KfSend, ServiceState
+from bot.models.gateway import Handling, InboundMessage
+from bot.wecom import lanes
+from bot.wecom.errors import WecomError
+from bot.wecom.kf_items import MsgSendFail, Origin, SessionChange, SessionStatusChange
+from crm.base import outbox
+from crm.base.errors import ShopError
+from crm.base.outbox import Message
+from crm.models.member import Member
+
+log = logging.getLogger(__name__)
+
+ROUND = 100  # conversations a transaction answers
+MESSAGES = 1000  # open messages of one conversation taken together: many answers then share few sends
+TRIES = 3
+AGAIN = (timedelta(seconds=1), timedelta(seconds=5))  # after the first and the second failure
+ASK_AGAIN = timedelta(seconds=2)  # when WeCom did not say whose session it is
+STATE_CALLS = 10  # service_state/get side by side
+
+
+class KnowsState(Protocol):
+    """What a round needs of the WeCom client."""
+
+    async def get_service_state(self, open_kfid: str, external_userid: str) -> tuple[int, str | None]: ...
+
+
+class Answering:
+    """Works off the queue of conversations, round by round."""
+
+    def __init__(self, app: App, client: KnowsState, router: Router) -> None:
+        self._app, self._client, self._router = app, client, router
+
+    async def run(self) -> None:
+        """Forever: rounds while there is work, then wait for a tap."""
+        while True:
+            if not await self.round():
+                await self._app.peers.wait("dialogue", seconds=0.5)
+
+    async def round(self) -> int:
+        """Answer some conversations in one transaction; returns how many messages were handled or put off."""
+        await self._learn_states()
+        now = self._app.clock.now()
+        async with self._app.sessions.begin() as session:
+            conversations = await _take_due(session, now=now)
+            open_messages = await _open_messages(session, [one.id for one in conversations])
+            members = await _members(session, conversations)
+            handled = 0
+            for conversation in conversations:
+                member = members[conversation.member_id or 0]
+                handled += await self._answer(session, conversation, member, open_messages[conversation.id], now=now)
+        if handled:
+            self._app.peers.tap("send")
+        return handled
+
+    async def _answer(
+        self,
+        session: AsyncSession,
+        conversation: Conversation,
+        member: Member,
+        inbounds: Sequence[InboundMessage],
+        *,
+        now: datetime,
+    ) -> int:
+        """All open messages of one conversation, in order; their answers leave together."""
+        says: list[Say] = []
+        then: list[Message] = []
+        conversation.due_at = None
+        done: list[InboundMessage] = []
+        for place, inbound in enumerate(inbounds):
+            if inbound.origin == Origin.CUSTOMER and not _state_is_known(conversation):
+                conversation.due_at = now  # asked for before the next round
+                break
+            turn = Turn(self._app, session, conversation, member, inbound, now)
+            reply = await self._reply(turn, overtaken=_human_came(inbounds[place + 1 :]))
+            if reply is None:
+                conversation.due_at = now + AGAIN[min(inbound.attempts, len(AGAIN)) - 1]
+                break
+            says += reply.says
+            then += reply.then
+            done.append(inbound)
+        if done:
+            await self._put(session, conversation, says, then, because=done[-1], now=now)
+        return len(inbounds)
+
+    async def _reply(self, turn: Turn, *, overtaken: bool) -> Reply | None:
+        """The reply to one message, whose effects are kept; None when it shall be tried again."""
+        inbound = turn.inbound
+        try:
+            async with turn.session.begin_nested():
+                reply = await self._handle(turn, overtaken=overtaken)
+        except ShopError as refusal:  # effects rolled back; only the words go out
+            log.info("dialogue.refused", extra={"code": refusal.code, "inbound_id": inbound.id})
+            reply = Reply.text(texts.refusal(refusal))
+        except Exception as bug:
+            log.exception("dialogue.failed", extra={"inbound_id": inbound.id})
+            return await self._after_bug(turn, bug)
+        inbound.status, inbound.done_at = Handling.DONE, turn.now
+        TURNS.labels("answered" if reply.says else "silent").inc()
+        return reply
+
+    async def _handle(self, turn: Turn, *, overtaken: bool) -> Reply:
+        item = turn.item
+        if isinstance(item, SessionStatusChange):
+            await _follow_session(turn, item)
+            return SILENCE
+        if isinstance(item, MsgSendFail):
+            await _note_failure(turn, item)
+            return SILENCE
+        if turn.is_from_customer and (overtaken or not state.bot_holds(turn.conversation)):
+            return SILENCE
+        return await self._router.reply(turn) or SILENCE
+
+    async def _after_bug(self, turn: Turn, bug: Exception) -> Reply | None:
+        inbound = turn.inbound
+        await turn.session.refresh(inbound)
+        await turn.session.refresh(turn.conversation)
+        inbound.attempts += 1
+        inbound.error = f"{type(bug).__name__}: {bug}"[:500]
+        if inbound.attempts < TRIES:
+            return None
+        inbound.status, inbound.done_at = Handling.DEAD, turn.now
+        TURNS.labels("failed").inc()
+        if inbound.origin != Origin.CUSTOMER:
+            return SILENCE
+        handoff = await queue.call(turn.session, turn.conversation, reason="bot_error", quote=turn.text, now=turn.now)
+        return Reply((Text(texts.BUG),), handoff)
+
+    async def _put(
+        self,
+        session: AsyncSession,
+        conversation: Conversation,
+        says: Sequence[Say],
+        then: Sequence[Message],
+        *,
+        because: InboundMessage,
+        now: datetime,
+    ) -> None:
+        to = queue.address(conversation)
+        deadline = now + self._app.reply_deadline
+        messages = [
+            lanes.kf_message(to, payload, because=("reply", because.msgid, number), deadline=deadline)
+            for number, payload in enumerate(as_messages(_without_echo(says)))
+        ]
+        await outbox.put(session, [*messages, *then], now=now)
+
+    async def _learn_states(self) -> None:
+        """Ask WeCom whose sessions the unknown ones are, outside of any transaction."""
+        now = self._app.clock.now()
+        async with self._app.sessions.read() as session:
+            unknown = (
+                await session.scalars(
+                    sa.select(Conversation)
+                    .where(Conversation.due_at <= now, Conversation.service_state.is_(None))
+                    .order_by(Conversation.due_at)
+                    .limit(ROUND)
+                )
+            ).all()
+        if not unknown:
+            return
+        limit = asyncio.Semaphore(STATE_CALLS)
+        learnt = await asyncio.gather(*(self._ask_state(one, limit) for one in unknown))
+        async with self._app.sessions.begin() as session:
+            for number, values in sorted(learnt, key=itemgetter(0)):
+                await session.execute(
+                    sa.update(Conversation)
+                    .where(Conversation.id == number, Conversation.service_state.is_(None))
+                    .values(**values)
+                )
+
+    async def _ask_state(self, conversation: Conversation, limit: asyncio.Semaphore) -> tuple[int, dict[str, object]]:
+        try:
+            async with limit:
+                found, servicer = await self._client.get_service_state(
+                    conversation.open_kfid, conversation.external_userid
+                )
+        except WecomError as error:
+            log.warning("dialogue.state_unknown", extra={"conversation_id": conversation.id, "error": str(error)})
+            return conversation.id, {"due_at": self._app.clock.now() + ASK_AGAIN}
+        return conversation.id, {"service_state": found, "servicer_userid": servicer}
+
+
+def _state_is_known(conversation: Conversation) -> bool:
+    """After an end the customer's word opens the session anew, and where it opens only WeCom knows."""
+    if conversation.service_state == ServiceState.ENDED:
+        conversation.service_state = None
+    return conversation.service_state is not None
+
+
+def _human_came(later: Sequence[InboundMessage]) -> bool:
+    """Whether a person has answered or taken over since: then the bot's word would come after theirs."""
+    return any(one.origin == Origin.SERVICER or one.kind == SessionStatusChange.__name__ for one in later)
+
+
+def _without_echo(says: Sequence[Say]) -> list[Say]:
+    """Says without texts said twice: five quick lines about one thing get its answer once."""
+    kept: list[Say] = []
+    for say in says:
+        if not (isinstance(say, Text) and say in kept):
+            kept.append(say)
+    return kept
+
+
+async def _follow_session(turn: Turn, event: SessionStatusChange) -> None:
+    state.take_in(turn.conversation, event)
+    if event.change is SessionChange.ENDED:
+        await queue.closed(turn.session, turn.conversation, now=turn.now)
+    elif turn.conversation.servicer_userid:
+        await queue.assigned(turn.session, turn.conversation, now=turn.now)
+
+
+async def _note_failure(turn: Turn, event: MsgSendFail) -> None:
+    """WeCom took the message and could not deliver it: never count it as shown."""
+    log.warning("kf.send_failed", extra={"msgid": event.fail_msgid, "fail_type": event.fail_type})
+    await turn.session.execute(
+        sa.update(KfSend).where(KfSend.msgid == event.fail_msgid).values(failed_type=event.fail_type)
+    )
+
+
+async def _take_due(session: AsyncSession, *, now: datetime) -> Sequence[Conversation]:
+    return (
+        await session.scalars(
+            sa.select(Conversation)
+            .where(Conversation.due_at <= now)
+            .order_by(Conversation.due_at, Conversation.id)
+            .limit(ROUND)
+            .with_for_update(skip_locked=True)
+        )
+    ).all()
+
+
+async def _open_messages(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, list[InboundMessage]]:
+    rows = await session.scalars(
+        sa.select(InboundMessage)
+        .where(InboundMessage.conversation_id.in_(conversation_ids), InboundMessage.status == Handling.OPEN)
+        .order_by(InboundMessage.id)
+    )
+    found: defaultdict[int, list[InboundMessage]] = defaultdict(list)
+    for row in rows:
+        if len(found[row.conversation_id]) < MESSAGES:
+            found[row.conversation_id].append(row)
+    return found
+
+
+async def _members(session: AsyncSession, conversations: Sequence[Conversation]) -> dict[int, Member]:
+    """Members of these conversations by id; where one was merged, the member it became part of."""
+    ids = {one.member_id for one in conversations if one.member_id is not None}
+    kept = sa.orm.aliased(Member)
+    rows = await session.execute(
+        sa.select(Member, kept).outerjoin(kept, Member.merged_into_id == kept.id).where(Member.id.in_(ids))
+    )
+    return {member.id: became or member for member, became in rows.all()}

@@ -1,0 +1,45 @@
+"""The first words: when a customer opens the chat, and when they say hello or thanks."""
+
+from bot import texts
+from bot.dialogue.router import Router, from_customer, is_event, says
+from bot.dialogue.turn import Choice, Menu, Reply, Text, Turn, as_messages
+from bot.wecom import lanes
+from bot.wecom.kf_items import EnterSession
+
+router = Router("welcome")
+MENU_SIZE = 5
+
+
+@router.on(is_event(EnterSession))
+async def enter(turn: Turn) -> Reply | None:
+    """WeCom gives a code only if no welcome went out in 48 hours; without one we stay quiet."""
+    item = turn.item
+    if not isinstance(item, EnterSession) or not item.welcome_code:
+        return Reply()
+    menu = faq_menu(turn, head=texts.WELCOME_KF.format(shop=turn.app.shop.name))
+    greeting = lanes.kf_event_message(
+        item.welcome_code,
+        as_messages([menu])[0],
+        member_id=turn.member.id,
+        deadline=item.sent_at + lanes.CODE_LIFE,
+    )
+    return Reply(then=(greeting,))
+
+
+@router.on(from_customer, says(r"(?:你|您)好[呀啊吗]?|hi|hello|哈[喽啰罗]|嗨|在吗|在么|有人吗|早上好|下午好|晚上好"))
+async def hello(turn: Turn) -> Reply | None:
+    return Reply((faq_menu(turn, head=texts.HELLO.format(shop=turn.app.shop.name)),))
+
+
+@router.on(from_customer, says(r"(?:好的?[，,\s]*)?(?:谢谢|多谢|感谢|thanks?|thx|3q)(?:你|您|啦|了|啊|哈|!)*"))
+async def thanks(turn: Turn) -> Reply | None:
+    return Reply.text(texts.THANKS)
+
+
+def faq_menu(turn: Turn, *, head: str) -> Menu | Text:
+    """A menu of what customers ask, the first articles of the file; a plain text when there are none."""
+    first = list(turn.app.faq.articles.values())[:MENU_SIZE]
+    if not first:
+        return Text(head)
+    choices = [Choice(f"faq:{article.id}", article.question) for article in first]
+    return Menu(f"{head}\n\n{texts.MENU_HEAD}", tuple(choices), texts.MENU_TAIL)

@@ -1,0 +1,36 @@
+"""Who holds the talk, bot or person, and where it stands; topics expire."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.models.conversation import Conversation, ServiceState
+from bot.wecom.kf_items import SessionChange, SessionStatusChange
+
+TOPIC_LIFE = timedelta(minutes=30)
+BOT_MAY_SPEAK = frozenset({ServiceState.UNTREATED, ServiceState.BOT})
+
+
+def bot_holds(conversation: Conversation) -> bool:
+    """Whether the bot may answer: in the queue, with a person, or after the end it is silent."""
+    return conversation.service_state in BOT_MAY_SPEAK
+
+
+def set_topic(conversation: Conversation, topic: str | None, data: dict[str, Any] | None, *, now: datetime) -> None:
+    conversation.topic, conversation.topic_data = topic, data
+    conversation.topic_expires_at = now + TOPIC_LIFE if topic else None
+
+
+def topic_of(conversation: Conversation, *, now: datetime) -> str | None:
+    """What the talk is about, unless that was too long ago."""
+    expires = conversation.topic_expires_at
+    return conversation.topic if expires is not None and now < expires else None
+
+
+def take_in(conversation: Conversation, event: SessionStatusChange) -> None:
+    """Follow what a person did with the session; from here on nobody waits for one to come."""
+    conversation.human_wanted_at = None
+    if event.change is SessionChange.ENDED:
+        conversation.service_state, conversation.servicer_userid = ServiceState.ENDED, None
+    elif event.change is not SessionChange.OTHER:
+        conversation.service_state = ServiceState.HUMAN
+        conversation.servicer_userid = event.new_servicer or conversation.servicer_userid
