@@ -15,7 +15,7 @@ export function content(message, on) {
 export function summary(message) {
   if (message.recalled) return "撤回了一条消息";
   if (message.msgtype === "text" || message.msgtype === "event") {
-    return (message[message.msgtype]?.content ?? message.event?.text ?? "").replace(/<[^>]*>/g, "");
+    return (message[message.msgtype]?.content || "").replace(/<[^>]*>/g, "");
   }
   if (message.msgtype === "msgmenu") return message.msgmenu.head_content || "[菜单消息]";
   if (message.msgtype === "link") return `[链接] ${message.link.title || ""}`;

@@ -177,11 +177,5 @@ function recallSentence(message, side) {
 }
 
 function eventSentence(message) {
-  return message.event?.text || message.text?.content || EVENT_SENTENCES[message.event?.event_type] || "会话有新的变化";
+  return message.event?.content || message.text?.content || "会话有新的变化";
 }
-
-const EVENT_SENTENCES = {
-  enter_session: "客户进入了会话",
-  msg_send_fail: "有一条消息没有送达",
-  session_status_change: "接待状态有变化",
-};

@@ -24,7 +24,7 @@ export class Conversation {
         open: (url) => phone.browser.open(url),
         say: (text, menuId) => this.say(text, menuId),
         add: (userid) => phone.attempt(() => post(phone.path("add"), { userid }), "已添加到通讯录"),
-        recall: (message) => phone.attempt(() => post(this.path("recall"), { seq: message.seq })),
+        recall: (message) => phone.attempt(() => post(phone.path("recall"), { chat_id: chatId, seq: message.seq })),
       },
     });
     const plus = h("button.plus", { type: "button", "aria-label": "更多", "aria-expanded": "false", "data-test": "plus", onclick: () => this.togglePanel() }, icon(ICONS.plus));
@@ -59,7 +59,7 @@ export class Conversation {
   }
 
   refresh() {
-    const { title, kind, state, servicer_name: servicer } = this.chat;
+    const { title, kind, state, servicer } = this.chat;
     this.title.textContent = title;
     this.state.hidden = kind !== "kf" || state === undefined || state === null;
     this.state.textContent = state === 3 && servicer ? `人工接待中：${servicer}` : KF_STATES[state] || "";
@@ -76,7 +76,7 @@ export class Conversation {
   }
 
   markRead() {
-    if (document.visibilityState === "visible") post(this.phone.path("read"), { chat_id: this.chatId }).catch(() => {});
+    if (document.visibilityState === "visible" && this.thread.lastSeq) post(this.phone.path("read"), { chat_id: this.chatId }).catch(() => {});
   }
 
   say(text, menuId) {

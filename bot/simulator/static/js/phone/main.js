@@ -65,6 +65,7 @@ class Phone {
 
   async showPicker() {
     this.conversation = null;
+    readClock().then(() => this.tick(), () => {}); // the picker itself says when the simulator is away
     fill(this.screen, picker((externalUserid) => this.go({ as: externalUserid, chat: null, tab: null })));
     beside(null);
   }
@@ -138,10 +139,10 @@ class Phone {
 
   tabbar(current, unread) {
     const item = ({ key, title, glyph }) =>
-      h("button.tab", { type: "button", "aria-current": key === current ? "page" : null, "data-test": `tab-${key}`, onclick: () => this.go({ tab: key, chat: null }) },
-        h("span.tab-icon", {}, icon(ICONS[glyph]), key === "chats" && unread ? h("span.badge", {}, unread > 99 ? "99+" : unread) : null),
-        title);
-    return h("nav.tabbar", { "aria-label": "主菜单" }, TABS.map(item));
+      h(`button.weui-tabbar__item${key === current ? ".weui-bar__item_on" : ""}`, { type: "button", "aria-current": key === current ? "page" : null, "data-test": `tab-${key}`, onclick: () => this.go({ tab: key, chat: null }) },
+        h("span.weui-tabbar__icon", {}, icon(ICONS[glyph]), key === "chats" && unread ? h("span.weui-badge", {}, unread > 99 ? "99+" : unread) : null),
+        h("span.weui-tabbar__label", {}, title));
+    return h("nav.weui-tabbar", { "aria-label": "主菜单" }, TABS.map(item));
   }
 
   async showConversation(chatId) {

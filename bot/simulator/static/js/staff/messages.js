@@ -40,7 +40,7 @@ function groupTalk(client, chat) {
     subtitle: `客户群 · ${chat.members} 人`,
     source: path("messages"),
     deliver: (payload) => post(path("message"), payload),
-    belongs: (peer, message) => (peer.chat_id || message.chat_id) === chat.chat_id,
+    belongs: (message) => message.chat_id === chat.chat_id,
     names: true,
   });
 }
@@ -54,7 +54,7 @@ function contactTalk(client, contact) {
     actions: [h("button.quiet", { type: "button", onclick: () => client.go({ in: "contacts", open: id }) }, "资料")],
     source: path("messages"),
     deliver: (payload) => post(path("message"), payload),
-    belongs: (peer) => peer.kind === "contact" && peer.external_userid === id,
+    belongs: (message) => message.chat_id === client.place.as && message.customer === id,
   });
 }
 

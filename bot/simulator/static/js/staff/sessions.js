@@ -47,7 +47,7 @@ class Session extends Talk {
       title: "",
       source: path("messages"),
       deliver: (payload) => post(path("reply"), payload),
-      belongs: (peer) => peer.open_kfid === openKfid && peer.external_userid === externalUserid,
+      belongs: (message) => message.chat_id === openKfid && message.customer === externalUserid,
     });
     Object.assign(this, { id, path });
     this.refresh();

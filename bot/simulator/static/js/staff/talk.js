@@ -7,7 +7,7 @@ import { Thread } from "../thread.js";
 
 /**
  * source: path of the messages. deliver(payload): sends one, answers the message (or nothing: the stream brings it).
- * belongs(peer): whether a message from the stream is of this conversation.
+ * belongs(message): whether a message from the stream is of this conversation.
  */
 export class Talk {
   constructor(client, { title, subtitle = "", actions = [], source, deliver, belongs, names = false }) {
@@ -34,7 +34,7 @@ export class Talk {
   }
 
   receive(message) {
-    if (this.belongs(message.peer || {}, message)) this.thread.upsert(message);
+    if (this.belongs(message)) this.thread.upsert(message);
   }
 
   caughtUp() {
