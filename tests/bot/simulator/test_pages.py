@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Page, async_playwright
+from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
 from bot.simulator.pages import HERE, PAGES, STATIC_FILES, add_pages
@@ -26,10 +27,11 @@ Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
-async def client(aiohttp_client) -> Client:
+async def client(aiohttp_client: AiohttpClient) -> Client:
     app = web.Application()
     add_pages(app)
-    return await aiohttp_client(app)
+    served: Client = await aiohttp_client(app)
+    return served
 
 
 @pytest.mark.parametrize("address", PAGES)

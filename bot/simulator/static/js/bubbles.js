@@ -1,10 +1,11 @@
 /** What is inside a message bubble, for every type of message the vendor has. */
 
 import { mediaUrl } from "./api.js";
+import { avatar } from "./avatar.js";
 import { h, icon, ICONS } from "./dom.js";
 import { link, linked, safeUrl } from "./words.js";
 
-/** `on` holds what a tap does: open(url), say(text, menuId), add(userid). */
+/** `on` holds what a tap does: open(url), say(text, menuId), add(userid), join(chatId); and nameOf(userid). */
 export function content(message, on) {
   const draw = DRAWN[message.msgtype];
   const payload = message[message.msgtype] || {};
@@ -94,7 +95,11 @@ function drawMiniprogram(payload) {
     h("small", {}, payload.appid || "小程序"), h("b", {}, payload.title || ""), thumbnail(payload), h("footer", {}, "小程序"));
 }
 
-function drawBusinessCard({ userid = "", name }, on) {
-  return h("button.card-person", { type: "button", onclick: () => on.add?.(userid) },
-    h("span.card-person-row", {}, icon(ICONS.person), h("b", {}, name || userid)), h("small", {}, "企业微信名片"));
+/** A member's card, or an invitation to a group (the vendor's "upgrade service" shows either, with its own wording). */
+function drawBusinessCard({ userid = "", chat_id: chatId, title, wording }, on) {
+  const name = chatId ? title : on.nameOf?.(userid) || userid;
+  const face = avatar({ name, id: chatId || userid, kind: chatId ? "group" : "staff" });
+  return h("button.card-person", { type: "button", "data-test": "business-card", onclick: () => (chatId ? on.join?.(chatId) : on.add?.(userid)) },
+    h("span.card-person-row", {}, face, h("span", {}, h("b", {}, name), wording ? h("small.wording", {}, wording) : null)),
+    h("small.card-foot", {}, chatId ? "群聊邀请 · 点一下进群" : "企业微信名片 · 点一下添加"));
 }

@@ -2,7 +2,7 @@
 
 import { avatar } from "./avatar.js";
 import { BARE, content } from "./bubbles.js";
-import { h } from "./dom.js";
+import { h, toast } from "./dom.js";
 import { longTime } from "./when.js";
 
 const GAP_SECONDS = 300; // a longer silence gets a line with the time, as in WeChat
@@ -17,6 +17,8 @@ export class Thread {
   constructor({ isMine, on, load, names = false }) {
     Object.assign(this, { isMine, on, load, names });
     this.messages = new Map(); // seq -> {message, element}
+    this.firstSeq = Infinity;
+    this.lastSeq = 0;
     this.drafts = [];
     this.list = h("div.thread-list", { role: "log", "aria-live": "polite", "aria-label": "聊天记录" });
     this.pending = h("div.thread-drafts");
@@ -33,26 +35,28 @@ export class Thread {
 
   /** After a broken stream: what came meanwhile. Pages until nothing is new, so a long absence is caught up too. */
   async catchUp() {
-    for (;;) {
-      const { messages } = await this.load({ after: this.lastSeq, limit: PAGE });
+    let reached;
+    do {
+      reached = this.lastSeq;
+      const { messages } = await this.load({ after: reached, limit: PAGE });
       messages.forEach((message) => this.upsert(message));
-      if (messages.length < PAGE) return;
-    }
+    } while (this.lastSeq > reached);
   }
 
   async loadEarlier() {
     if (this.element.scrollTop > 40 || this.reachedStart || this.loading || !this.messages.size) return;
     this.loading = true;
-    const { messages } = await this.load({ before: Math.min(...this.messages.keys()), limit: PAGE });
-    const fromBottom = this.element.scrollHeight - this.element.scrollTop;
-    this.reachedStart = messages.length < PAGE;
-    messages.forEach((message) => this.upsert(message));
-    this.element.scrollTop = this.element.scrollHeight - fromBottom;
-    this.loading = false;
-  }
-
-  get lastSeq() {
-    return Math.max(0, ...this.messages.keys());
+    try {
+      const { messages } = await this.load({ before: this.firstSeq, limit: PAGE });
+      const fromBottom = this.element.scrollHeight - this.element.scrollTop;
+      this.reachedStart = messages.length < PAGE;
+      messages.forEach((message) => this.upsert(message));
+      this.element.scrollTop = this.element.scrollHeight - fromBottom;
+    } catch (failure) {
+      toast(failure.message);
+    } finally {
+      this.loading = false;
+    }
   }
 
   /** Show a message, or show it again when it changed (recalled). A draft of ours with the same content gives way. */
@@ -66,11 +70,17 @@ export class Thread {
       this.place(message, element);
     }
     this.messages.set(message.seq, { message, element });
+    this.firstSeq = Math.min(this.firstSeq, message.seq);
+    this.lastSeq = Math.max(this.lastSeq, message.seq);
     this.settleTimes(message.seq);
     if (!known && atBottom) this.toBottom();
   }
 
   place(message, element) {
+    if (message.seq > this.lastSeq) {
+      this.list.append(element);
+      return;
+    }
     const later = [...this.messages.keys()].filter((seq) => seq > message.seq);
     const next = later.length ? this.messages.get(Math.min(...later)).element : null;
     this.list.insertBefore(element, next);

@@ -15,7 +15,7 @@ export function clock() {
   const step = ([words, seconds]) =>
     h("button", { type: "button", "data-seconds": seconds, onclick: () => act(() => post("/sim/clock", { advance: seconds }), `时钟走了 ${words.slice(1)}`) }, words);
   return {
-    element: panel("时钟", "48 小时的回复窗口、令牌和欢迎语的有效期都按它计算，只能往前拨。", face, h("div.buttons", {}, STEPS.map(step))),
+    element: panel("时钟", "北京时间。48 小时的回复窗口、令牌和欢迎语的有效期都按它计算，只能往前拨。", face, h("div.buttons", {}, STEPS.map(step))),
     path: () => "/sim/clock",
     show: ({ now }) => {
       face.textContent = exact(now);

@@ -23,7 +23,9 @@ export class Conversation {
       on: {
         open: (url) => phone.browser.open(url),
         say: (text, menuId) => this.say(text, menuId),
+        nameOf: (userid) => phone.nameOf(userid),
         add: (userid) => phone.attempt(() => post(phone.path("add"), { userid }), "已添加到通讯录"),
+        join: (id) => phone.attempt(() => post(phone.path("join"), { chat_id: id }), "已进群"),
         recall: (message) => phone.attempt(() => post(phone.path("recall"), { chat_id: chatId, seq: message.seq })),
       },
     });

@@ -33,6 +33,7 @@ class Phone {
     this.world = null;
     this.conversation = null;
     window.addEventListener("popstate", () => this.show());
+    document.addEventListener("visibilitychange", () => this.conversation?.markRead());
     setInterval(() => this.tick(), CLOCK_MS);
   }
 
@@ -102,7 +103,7 @@ class Phone {
 
   async caughtUp() {
     this.root.classList.remove("offline");
-    await Promise.all([this.reload(), this.conversation?.catchUp()]);
+    await this.attempt(() => Promise.all([this.reload(), this.conversation?.catchUp()]));
   }
 
   async reload() {
@@ -112,8 +113,10 @@ class Phone {
   }
 
   reloadSoon() {
-    clearTimeout(this.reloading);
-    this.reloading = setTimeout(() => this.reload(), RELOAD_MS);
+    this.reloading ??= setTimeout(() => {
+      this.reloading = null;
+      this.reload();
+    }, RELOAD_MS);
   }
 
   receive(message) {
@@ -153,6 +156,12 @@ class Phone {
     this.conversation = new Conversation(this, chatId);
     fill(this.screen, this.conversation.element);
     await this.attempt(() => this.conversation.open());
+  }
+
+  /** An employee's name as far as this phone has seen it, for cards that carry only the userid. */
+  nameOf(userid) {
+    const { chats, can_add: strangers } = this.world;
+    return chats.find(({ chat_id: id }) => id === userid)?.title || strangers.find((member) => member.userid === userid)?.name || userid;
   }
 
   /** Enter a kf account as from its QR code: the account learns of it, then the conversation opens. */

@@ -96,7 +96,11 @@ class Client {
 
   async caughtUp() {
     this.root.classList.remove("offline");
-    await Promise.all([this.reload(), this.current?.view.caughtUp?.()]);
+    try {
+      await Promise.all([this.reload(), this.current?.view.caughtUp?.()]);
+    } catch (failure) {
+      toast(failure.message); // the line broke again; the next connection tries once more
+    }
   }
 
   async reload() {
@@ -107,8 +111,10 @@ class Client {
   }
 
   reloadSoon() {
-    clearTimeout(this.reloading);
-    this.reloading = setTimeout(() => this.reload(), RELOAD_MS);
+    this.reloading ??= setTimeout(() => {
+      this.reloading = null;
+      this.reload();
+    }, RELOAD_MS);
   }
 
   showRail() {
