@@ -7,7 +7,7 @@ must hold there, and when they add one of us later, their history in the group i
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +18,8 @@ from crm.base.db import insert
 from crm.identities import Person
 from crm.models.group import Group, GroupMember
 from crm.models.member import MemberSource, Staff
+
+SETTLING = timedelta(minutes=5)  # a dissolved group may still be shown for some seconds; much later it is alive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +140,13 @@ async def take_snapshot(
     and come back between two looks.
     """
     group = await _lock(session, snapshot.chat_id)
-    if group.read_at is not None and group.read_at > snapshot.read_at:
+    if _is_outdated(snapshot, group):
         return Changed()
+    same_people = snapshot.member_version != "" and group.member_version == snapshot.member_version
     staff_ids = await _know_staff(session, snapshot)
     _describe(group, snapshot, owner_id=staff_ids.get(staff.key(snapshot.owner)))
+    if same_people:
+        return Changed()
     seats = {seat.key: seat for seat in snapshot.seats}
     here = {seat.person: seat for seat in await present(session, group.id)}
     back = {key for key in seats.keys() & here.keys() if seats[key].joined_at > here[key].joined_at}
@@ -160,7 +165,7 @@ async def dismiss(session: AsyncSession, chat_id: str, *, at: datetime, now: dat
     group = await _lock(session, chat_id)
     if group.dismissed_at is not None:
         return Changed()
-    group.dismissed_at = at
+    group.dismissed_at, group.read_at, group.member_version = at, now, ""
     gone = await present(session, group.id)
     for row in gone:
         _leave(row, None, until=at)
@@ -207,8 +212,16 @@ async def _know_staff(session: AsyncSession, snapshot: Snapshot) -> dict[str, in
     return ids
 
 
+def _is_outdated(snapshot: Snapshot, group: Group) -> bool:
+    if group.read_at is None:
+        return False
+    settled = SETTLING if group.dismissed_at is not None else timedelta()
+    return snapshot.read_at < group.read_at + settled
+
+
 def _describe(group: Group, snapshot: Snapshot, *, owner_id: int | None) -> None:
     group.name, group.notice, group.owner_id = snapshot.name, snapshot.notice, owner_id
+    group.dismissed_at = None
     group.created_at = snapshot.created_at or group.created_at
     group.member_version, group.read_at = snapshot.member_version, snapshot.read_at
 

@@ -35,22 +35,17 @@ class TagGroupListing:
 
 async def take_listing(session: AsyncSession, listing: Sequence[TagGroupListing], *, now: datetime) -> None:
     """Mirror the whole list: what it no longer names is deleted, what it names again lives again."""
-    await take_groups(session, listing, now=now)
+    await take_groups(session, listing)
     await _delete_unlisted(session, CorpTagGroup, {group.wecom_id for group in listing}, now=now)
     await _delete_unlisted(session, CorpTag, {tag.wecom_id for group in listing for tag in group.tags}, now=now)
 
 
-async def take_groups(session: AsyncSession, listing: Sequence[TagGroupListing], *, now: datetime) -> None:
-    """Mirror these groups; a tag of theirs that is not listed is deleted. Other groups are left alone."""
+async def take_groups(session: AsyncSession, listing: Sequence[TagGroupListing]) -> None:
+    """Take over these groups and tags as they are; what is not listed is left alone."""
     await _upsert(session, CorpTagGroup, [_row(group) for group in listing])
     ids = await _ids(session, CorpTagGroup, [group.wecom_id for group in listing])
-    rows = [_row(tag) | {"group_id": ids[group.wecom_id]} for group in listing for tag in group.tags]
-    await _upsert(session, CorpTag, rows)
-    await session.execute(
-        sa.update(CorpTag)
-        .where(CorpTag.group_id.in_(ids.values()), CorpTag.deleted_at.is_(None))
-        .where(CorpTag.wecom_id.not_in([row["wecom_id"] for row in rows]))
-        .values(deleted_at=now)
+    await _upsert(
+        session, CorpTag, [_row(tag) | {"group_id": ids[group.wecom_id]} for group in listing for tag in group.tags]
     )
 
 
@@ -62,16 +57,6 @@ async def deleted(session: AsyncSession, *, wecom_id: str, now: datetime) -> Non
         (CorpTag, (CorpTag.wecom_id == wecom_id) | (CorpTag.group_id == group_id)),
     ):
         await session.execute(sa.update(table).where(gone, table.deleted_at.is_(None)).values(deleted_at=now))
-
-
-async def find_group(session: AsyncSession, *, tag_wecom_id: str) -> str | None:
-    """WeCom's id of the group a tag is in."""
-    found: str | None = await session.scalar(
-        sa.select(CorpTagGroup.wecom_id)
-        .join(CorpTag, CorpTag.group_id == CorpTagGroup.id)
-        .where(CorpTag.wecom_id == tag_wecom_id)
-    )
-    return found
 
 
 async def bear(session: AsyncSession, borne: Mapping[int, Collection[str]], *, now: datetime) -> None:

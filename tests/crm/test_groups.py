@@ -33,14 +33,14 @@ def ours(userid: str, joined: int) -> Seat:
     return Seat(userid=userid, joined_at=at(joined), name="张三丰", join_scene=1)
 
 
-def shown(seats: Sequence[Seat], *, read: int, version: str = "v1", owner: str = "Abel") -> Snapshot:
+def shown(seats: Sequence[Seat], *, read: int, version: str = "", owner: str = "Abel") -> Snapshot:
     return Snapshot(
         chat_id="wrA",
         name="毛孩子福利群",
         owner=owner,
         created_at=at(0),
         notice="周四秒杀",
-        member_version=version,
+        member_version=version or f"v{read}",
         seats=tuple(seats),
         read_at=at(read),
     )
@@ -69,11 +69,8 @@ async def test_everybody_in_a_group_becomes_a_row(sessions: Sessions) -> None:
     assert set(changed.joined) == {"abel", "wmA", "wmB"} and not changed.left
     async with sessions.read() as session:
         group = await groups.find(session, "wrA")
-        assert group is not None and (group.name, group.notice, group.member_version) == (
-            "毛孩子福利群",
-            "周四秒杀",
-            "v1",
-        )
+        assert group is not None
+        assert (group.name, group.notice, group.member_version) == ("毛孩子福利群", "周四秒杀", "v10")
         owner = await session.get_one(Staff, group.owner_id)
         assert (owner.key, owner.name) == ("abel", "张三丰")
         lead = await identities.find_by(session, IdentityKind.EXTERNAL_USERID, "wmA")
@@ -120,6 +117,20 @@ async def test_a_dissolved_group_is_empty_once(sessions: Sessions) -> None:
             assert set((await groups.dismiss(session, "wrA", at=at(30), now=at(31))).left) == expected
     assert await stays(sessions) == [(at(1), at(30), None)]
     assert (await heard(sessions)).count("GroupLeft") == 1
+
+
+async def test_a_list_that_was_on_its_way_when_the_group_was_dissolved_does_not_revive_it(sessions: Sessions) -> None:
+    await take(sessions, shown([guest("wmA", 1)], read=10))
+    async with sessions.begin() as session:
+        await groups.dismiss(session, "wrA", at=at(30), now=at(31))
+    assert await take(sessions, shown([guest("wmA", 1)], read=29)) == Changed()
+    assert await take(sessions, shown([guest("wmA", 1)], read=33)) == Changed()
+    assert await take(sessions, shown([guest("wmA", 40)], read=60)) == Changed(joined=("wmA",)), "it is still there"
+
+
+async def test_a_version_we_have_taken_is_not_compared_again(sessions: Sessions) -> None:
+    await take(sessions, shown([guest("wmA", 1)], read=10, version="v"))
+    assert await take(sessions, shown([], read=20, version="v")) == Changed()
 
 
 async def test_the_owner_changes(sessions: Sessions) -> None:

@@ -46,13 +46,12 @@ async def test_the_list_is_mirrored_and_what_it_no_longer_names_is_deleted(sessi
     assert await living(sessions) == set()
 
 
-async def test_one_group_is_refreshed_and_others_are_left_alone(sessions: Sessions) -> None:
+async def test_one_tag_is_refreshed_and_the_others_are_left_alone(sessions: Sessions) -> None:
     await take(sessions, [LEVELS, PETS])
     async with sessions.begin() as session:
-        fewer = TagGroupListing(wecom_id="egLevel", name="会员等级", tags=LEVELS.tags[:1])
-        await tags.take_groups(session, [fewer], now=LATER)
-        assert await tags.find_group(session, tag_wecom_id="etCat") == "egPet"
-    assert await living(sessions) == {"会员等级", "金卡", "宠物", "养猫"}
+        one = TagListing(wecom_id="etGold", name="黄金卡")
+        await tags.take_groups(session, [TagGroupListing(wecom_id="egLevel", name="等级", tags=(one,))])
+    assert await living(sessions) == {"等级", "黄金卡", "银卡", "宠物", "养猫"}
 
 
 async def test_a_deleted_group_takes_its_tags_along(sessions: Sessions) -> None:
