@@ -174,23 +174,27 @@ async def dismiss(session: AsyncSession, chat_id: str, *, at: datetime, now: dat
     return Changed(left=tuple(row.person for row in gone))
 
 
-async def list_batch(session: AsyncSession, chat_ids: Sequence[str], *, now: datetime) -> None:
-    """A full listing shows these groups; unknown ones get a row that a snapshot fills."""
-    if chat_ids:
-        rows = [{"chat_id": chat_id, "listed_at": now} for chat_id in sorted(set(chat_ids))]
-        stated = insert(session, Group.__table__)
-        await session.execute(
-            stated.on_conflict_do_update(index_elements=["chat_id"], set_={"listed_at": stated.excluded.listed_at}),
-            rows,
-        )
+async def list_batch(session: AsyncSession, chat_ids: Collection[str], *, now: datetime) -> None:
+    """A full listing shows these groups: unknown ones get a row that a snapshot fills, and all of them live."""
+    if not chat_ids:
+        return
+    rows = [{"chat_id": chat_id} for chat_id in sorted(set(chat_ids))]
+    await session.execute(insert(session, Group.__table__).on_conflict_do_nothing(), rows)
+    await session.execute(
+        sa.update(Group)
+        .where(Group.chat_id.in_(chat_ids), Group.dismissed_at < now - SETTLING)
+        .values(dismissed_at=None, read_at=None)
+    )
 
 
-async def unlisted(session: AsyncSession, *, since: datetime) -> list[str]:
-    """Living groups that a full listing begun at `since` did not show."""
+async def unread(session: AsyncSession, *, since: datetime, after: str = "", limit: int) -> list[str]:
+    """Living groups of which we took no snapshot since `since`, in the order of their chat_ids, behind `after`."""
     rows = await session.scalars(
         sa.select(Group.chat_id)
-        .where(Group.dismissed_at.is_(None), sa.or_(Group.listed_at.is_(None), Group.listed_at < since))
+        .where(Group.chat_id > after, Group.dismissed_at.is_(None))
+        .where(sa.or_(Group.read_at.is_(None), Group.read_at < since))
         .order_by(Group.chat_id)
+        .limit(limit)
     )
     return list(rows)
 

@@ -21,7 +21,6 @@ class Group(Base):
     created_at: Mapped[datetime | None]  # unknown until first read
     member_version: Mapped[str] = mapped_column(sa.String(64), default="")
     read_at: Mapped[datetime | None]  # when the newest list of people we know was asked for
-    listed_at: Mapped[datetime | None]  # when a full listing last showed it
     dismissed_at: Mapped[datetime | None]
 
 

@@ -129,7 +129,6 @@ def _groups() -> None:
         instant("created_at", nullable=True),
         text("member_version", 64),
         instant("read_at", nullable=True),
-        instant("listed_at", nullable=True),
         instant("dismissed_at", nullable=True),
         sa.UniqueConstraint("chat_id"),
     )

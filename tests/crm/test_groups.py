@@ -157,9 +157,14 @@ async def test_a_contact_in_a_group_is_the_same_member(sessions: Sessions, make:
         assert await session.scalar(sa.select(GroupMember.member_id)) == contact.member_id
 
 
-async def test_groups_that_a_full_listing_did_not_show_are_named(sessions: Sessions, make: Make) -> None:
+async def test_a_full_listing_names_the_groups_to_read(sessions: Sessions, make: Make) -> None:
     await make.group(chat_id="wrOld")
     async with sessions.begin() as session:
-        await groups.list_batch(session, ["wrOld", "wrGone"], now=at(5))
-        await groups.list_batch(session, ["wrOld", "wrNew"], now=at(10))
-        assert await groups.unlisted(session, since=at(10)) == ["wrGone"]
+        await groups.list_batch(session, ["wrOld", "wrB", "wrA", "wrC"], now=at(5))
+        await groups.dismiss(session, "wrC", at=at(5), now=at(5))
+        assert await groups.unread(session, since=at(5), limit=2) == ["wrA", "wrB"]
+        assert await groups.unread(session, since=at(5), after="wrB", limit=2) == ["wrOld"]
+        await groups.list_batch(session, ["wrC"], now=at(6))
+        assert await groups.unread(session, since=at(5), after="wrB", limit=2) == ["wrOld"], "dissolved a minute ago"
+        await groups.list_batch(session, ["wrC"], now=at(60))
+        assert await groups.unread(session, since=at(5), after="wrB", limit=2) == ["wrC", "wrOld"]
