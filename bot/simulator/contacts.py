@@ -171,6 +171,14 @@ class Contacts:
         self._event("edit_external_contact", follow, fields)
         self.corp.changed(follow.userid, "contacts")
 
+    def forget_tags(self, tag_ids: list[str]) -> None:
+        """Deleted tags disappear from every customer."""
+        gone = set(tag_ids)
+        for follows in self._by_member.values():
+            for follow in follows.values():
+                for tag_id in gone & follow.tags.keys():
+                    del follow.tags[tag_id]
+
     # messages that reach the customer in the member's name
 
     def deliver(self, follow: Follow, text: str, parts: list[attachments.Part]) -> None:

@@ -82,7 +82,7 @@ class Groups:
         """What groupchat/get tells: for `lag_seconds` after a change still the group as it was."""
         now = self.corp.now()
         group.stale = [(until, was) for until, was in group.stale if until > now]
-        return group.stale[0][1] if group.stale else self._current(group)
+        return group.stale[0][1] if group.stale else self.current(group)
 
     # by hand, in the client
 
@@ -203,7 +203,7 @@ class Groups:
 
     def _before_change(self, group: Group) -> None:
         if self.lag_seconds > 0:
-            group.stale.append((self.corp.now() + self.lag_seconds, self._current(group)))
+            group.stale.append((self.corp.now() + self.lag_seconds, self.current(group)))
 
     def _renew(self, group: Group) -> None:
         group.version = self.corp.new_id("", 128)
@@ -231,7 +231,7 @@ class Groups:
             if member.type == 1:
                 self.corp.changed(member.id, "groups")
 
-    def _current(self, group: Group) -> dict[str, Any]:
+    def current(self, group: Group) -> dict[str, Any]:
         return {
             "chat_id": group.chat_id,
             "name": group.name,

@@ -102,6 +102,7 @@ REASONS: dict[int, str] = {
     95019: "servicer stopped or suspended",
     95022: "invalid location type",
     95031: "customer has not consulted within 48 hours",
+    610014: "invalid unionid",
     301002: "agentid does not belong to this token",
 }
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.simulator.callbacks import Callbacks
-from bot.simulator.corp import App, Event
 from bot.simulator.faults import Faults, Limits, Roads
 from bot.simulator.refusals import NotPossible
 from bot.simulator.tokens import Tokens
@@ -68,7 +67,7 @@ class Simulator:
         self.faults = Faults(self.world.corp.chance)
         self.limits = Limits()
         self.roads = Roads()
-        self.callbacks = Callbacks(self.world.corp, self.roads, self._take_reply)
+        self.callbacks = Callbacks(self.world.corp, self.roads, self.world.notices.take_reply)
         self.log = CallLog()
         self.origin = ""  # where pages and files of the simulator are reached; set by the first request
         self.pulls = 0
@@ -90,6 +89,3 @@ class Simulator:
             raise NotPossible("时间不能倒流")
         self.clock.advance(seconds=seconds)
         self.world.kf.end_lapsed()
-
-    def _take_reply(self, app: App, event: Event, inner_xml: str) -> None:
-        raise NotPossible("这类事件不能被动回复")

@@ -10,7 +10,11 @@ from bot.simulator.groups import Group, Groups
 from bot.simulator.kf import Account, Kf
 from bot.simulator.kf_bot import KfBot
 from bot.simulator.media import Media
+from bot.simulator.notices import Notices
 from bot.simulator.tags import Tags
+from bot.simulator.tasks import Tasks
+from bot.simulator.visitors import Visitors
+from bot.simulator.webhooks import Webhooks
 from crm.base.clock import Clock
 
 
@@ -26,6 +30,10 @@ class World:
         self.contacts = Contacts(self.corp, self.chats, self.media)
         self.tags = Tags(self.corp)
         self.groups = Groups(self.corp, self.chats)
+        self.tasks = Tasks(self.corp, self.contacts, self.groups)
+        self.notices = Notices(self.corp)
+        self.webhooks = Webhooks(self.corp, self.media)
+        self.visitors = Visitors(self.corp, self.contacts)
 
     # seeding
 
