@@ -1,7 +1,7 @@
 """What WeCom can answer instead of yes, as types that say what to do about it.
 
 WecomError                        retry     alert
-├── Unreachable                   BACKOFF           nothing was sent, or a read was not answered
+├── Unreachable                   BACKOFF           no answer, and the call can safely be made again
 ├── OutcomeUnknown                NEVER             a write left and no answer came: it may have been done
 ├── TokenExpired                  TOKEN             40014, 42001
 ├── RateLimited                   WAIT              45009, 41094: `retry_after` seconds
@@ -68,6 +68,7 @@ class WecomError(Exception):
     def __init__(self, errcode: int = 0, errmsg: str = "", path: str = "") -> None:
         super().__init__(errcode, errmsg, path)
         self.errcode, self.errmsg, self.path = errcode, errmsg, path
+        self.after_unknown = False  # an earlier try of the same call had no clear outcome
         found = _HINT.search(errmsg)
         self.hint = found.group(1) if found else ""
 
@@ -76,7 +77,7 @@ class WecomError(Exception):
 
 
 class Unreachable(WecomError):
-    """Nothing was sent, or a read was not answered."""
+    """No answer, and the call can safely be made again: nothing was sent, or doing it twice is doing it once."""
 
     retry = Retry.BACKOFF
 

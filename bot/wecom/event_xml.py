@@ -9,7 +9,6 @@ from lxml import etree
 
 from bot.wecom.crypto import parse_xml
 from bot.wecom.events import (
-    EPOCH,
     CardMenuPressed,
     CardPressed,
     EnterAgent,
@@ -41,6 +40,7 @@ from bot.wecom.events import (
     TransferFailed,
     UnknownEvent,
 )
+from bot.wecom.reading import EPOCH
 
 Fields: TypeAlias = dict[str, Any]  # text, nested fields, or a list of either where a name repeats
 Read: TypeAlias = str | Callable[[Fields], Any]  # the XML name of a text, or how to find the value

@@ -1,14 +1,12 @@
 """Reads what kf/sync_msg hands out: a customer's or servicer's message, or what happened to a session."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import Any
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LARGEST = 2**53  # a number above it is no count, time or code of the vendor's
-Json: TypeAlias = Mapping[str, Any]
+from bot.wecom.reading import Fields, instant, number, obj, text
 
 
 class Origin(IntEnum):
@@ -48,7 +46,7 @@ class KfMessage(KfItem):
     menu_id: str = ""  # the customer tapped this line of a menu
     media_id: str = ""  # of an image, voice, video or file; three days
     servicer_userid: str = ""
-    payload: Json = field(default_factory=dict)  # the vendor's own fields of this msgtype
+    payload: Fields = field(default_factory=dict)  # the vendor's own fields of this msgtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,37 +120,37 @@ class UnknownKfItem(KfItem):
     """A kind we have no type for: kept as it came."""
 
     kind: str
-    raw: Json
+    raw: Fields
 
 
-def parse_kf_item(raw: Json) -> KfItem:
+def parse_kf_item(raw: Fields) -> KfItem:
     """One element of `msg_list`. Total: any JSON object becomes some item."""
-    if _text(raw, "msgtype") == "event":
-        return _event(raw, _object(raw, "event"))
+    if text(raw, "msgtype") == "event":
+        return _event(raw, obj(raw, "event"))
     return _message(raw)
 
 
-def _message(raw: Json) -> KfItem:
-    msgtype = _text(raw, "msgtype")
+def _message(raw: Fields) -> KfItem:
+    msgtype = text(raw, "msgtype")
     head = _head(raw, raw)
-    payload = _object(raw, msgtype)
+    payload = obj(raw, msgtype)
     if not (msgtype and head["msgid"]):
         return UnknownKfItem(**head, kind=msgtype, raw=raw)
-    origin = _number(raw, "origin")
+    origin = number(raw, "origin")
     return KfMessage(
         **head,
         origin=Origin(origin) if origin in set(Origin) else Origin.OTHER,
         msgtype=msgtype,
-        text=_text(payload, "content"),
-        menu_id=_text(payload, "menu_id"),
-        media_id=_text(payload, "media_id"),
-        servicer_userid=_text(raw, "servicer_userid"),
+        text=text(payload, "content"),
+        menu_id=text(payload, "menu_id"),
+        media_id=text(payload, "media_id"),
+        servicer_userid=text(raw, "servicer_userid"),
         payload=payload,
     )
 
 
-def _event(raw: Json, event: Json) -> KfItem:
-    kind = _text(event, "event_type")
+def _event(raw: Fields, event: Fields) -> KfItem:
+    kind = text(event, "event_type")
     head = _head(raw, event)
     read = _EVENTS.get(kind)
     if read is None or not head["msgid"]:
@@ -160,86 +158,60 @@ def _event(raw: Json, event: Json) -> KfItem:
     return read(head, event)
 
 
-def _head(raw: Json, event: Json) -> dict[str, Any]:
+def _head(raw: Fields, event: Fields) -> dict[str, Any]:
     """An event names its account and customer inside, a message outside."""
     return {
-        "msgid": _text(raw, "msgid"),
-        "open_kfid": _text(event, "open_kfid") or _text(raw, "open_kfid"),
-        "external_userid": _text(event, "external_userid") or _text(raw, "external_userid"),
-        "sent_at": _instant(raw, "send_time"),
+        "msgid": text(raw, "msgid"),
+        "open_kfid": text(event, "open_kfid") or text(raw, "open_kfid"),
+        "external_userid": text(event, "external_userid") or text(raw, "external_userid"),
+        "sent_at": instant(raw, "send_time"),
     }
 
 
-def _enter_session(head: dict[str, Any], event: Json) -> KfItem:
-    channels = _object(event, "wechat_channels")
+def _enter_session(head: dict[str, Any], event: Fields) -> KfItem:
+    channels = obj(event, "wechat_channels")
     return EnterSession(
         **head,
-        scene=_text(event, "scene"),
-        scene_param=_text(event, "scene_param"),
-        welcome_code=_text(event, "welcome_code"),
-        channels_nickname=_text(channels, "nickname") or _text(channels, "shop_nickname"),
-        channels_scene=_number(channels, "scene"),
+        scene=text(event, "scene"),
+        scene_param=text(event, "scene_param"),
+        welcome_code=text(event, "welcome_code"),
+        channels_nickname=text(channels, "nickname") or text(channels, "shop_nickname"),
+        channels_scene=number(channels, "scene"),
     )
 
 
-def _session_status_change(head: dict[str, Any], event: Json) -> KfItem:
-    change = _number(event, "change_type")
+def _session_status_change(head: dict[str, Any], event: Fields) -> KfItem:
+    change = number(event, "change_type")
     return SessionStatusChange(
         **head,
         change=SessionChange(change) if change in set(SessionChange) else SessionChange.OTHER,
-        old_servicer=_text(event, "old_servicer_userid"),
-        new_servicer=_text(event, "new_servicer_userid"),
-        msg_code=_text(event, "msg_code"),
+        old_servicer=text(event, "old_servicer_userid"),
+        new_servicer=text(event, "new_servicer_userid"),
+        msg_code=text(event, "msg_code"),
     )
 
 
-def _servicer_status_change(head: dict[str, Any], event: Json) -> KfItem:
+def _servicer_status_change(head: dict[str, Any], event: Fields) -> KfItem:
     return ServicerStatusChange(
         **head,
-        servicer_userid=_text(event, "servicer_userid"),
-        receiving=_number(event, "status") == 1,
-        stop_type=_number(event, "stop_type"),
+        servicer_userid=text(event, "servicer_userid"),
+        receiving=number(event, "status") == 1,
+        stop_type=number(event, "stop_type"),
     )
 
 
-_EVENTS: dict[str, Callable[[dict[str, Any], Json], KfItem]] = {
+_EVENTS: dict[str, Callable[[dict[str, Any], Fields], KfItem]] = {
     "enter_session": _enter_session,
     "msg_send_fail": lambda head, event: MsgSendFail(
-        **head, fail_msgid=_text(event, "fail_msgid"), fail_type=_number(event, "fail_type")
+        **head, fail_msgid=text(event, "fail_msgid"), fail_type=number(event, "fail_type")
     ),
     "session_status_change": _session_status_change,
     "servicer_status_change": _servicer_status_change,
-    "user_recall_msg": lambda head, event: UserRecall(**head, recall_msgid=_text(event, "recall_msgid")),
+    "user_recall_msg": lambda head, event: UserRecall(**head, recall_msgid=text(event, "recall_msgid")),
     "servicer_recall_msg": lambda head, event: ServicerRecall(
-        **head, recall_msgid=_text(event, "recall_msgid"), servicer_userid=_text(event, "servicer_userid")
+        **head, recall_msgid=text(event, "recall_msgid"), servicer_userid=text(event, "servicer_userid")
     ),
     "reject_customer_msg_switch_change": lambda head, event: RejectSwitchChange(
-        **head, servicer_userid=_text(event, "servicer_userid"), rejecting=_number(event, "reject_switch") == 1
+        **head, servicer_userid=text(event, "servicer_userid"), rejecting=number(event, "reject_switch") == 1
     ),
 }
-
-
-def _text(fields: Json, name: str) -> str:
-    found = fields.get(name)
-    if isinstance(found, int) and not isinstance(found, bool) and abs(found) < LARGEST:
-        return str(found)
-    return found if isinstance(found, str) else ""
-
-
-def _number(fields: Json, name: str) -> int:
-    found = fields.get(name)
-    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 16:
-        return int(found)
-    if isinstance(found, int) and not isinstance(found, bool) and abs(found) < LARGEST:
-        return found
-    return 0
-
-
-def _object(fields: Json, name: str) -> Json:
-    found = fields.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _instant(fields: Json, name: str) -> datetime:
-    seconds = _number(fields, name)
-    return EPOCH + timedelta(seconds=seconds) if 0 < seconds < 100_000_000_000 else EPOCH

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import case, or_, update
 
 from bot.models.wecom import WecomToken
-from bot.wecom.errors import BadAnswer, RateLimited, Retry, Unreachable, WecomError, error_for
+from bot.wecom.errors import BadAnswer, Busy, OutcomeUnknown, RateLimited, Retry, Unreachable, WecomError, error_for
 from bot.wecom.transport import Transport
 from crm.base.clock import Clock
 from crm.base.db import Sessions, insert
@@ -200,7 +200,10 @@ class TokenCache:
         if len(recent) == FETCHES_PER_MINUTE and now - recent[0] < 60:
             raise RateLimited(0, "we asked too often ourselves", GETTOKEN, retry_after=60 - (now - recent[0]))
         params = {"corpid": self._corp_id, "corpsecret": self._apps[app].secret}
-        answer = await self._transport.request("GET", GETTOKEN, params=params, timeout=REQUEST_SECONDS)
+        try:
+            answer = await self._transport.request("GET", GETTOKEN, params=params, timeout=REQUEST_SECONDS)
+        except (OutcomeUnknown, Busy) as unanswered:  # asking twice does no harm, whatever the call it was for
+            raise Unreachable(unanswered.errcode, unanswered.errmsg, GETTOKEN) from unanswered
         recent.append(now)
         try:
             fields = answer if isinstance(answer, dict) else {}

@@ -3,14 +3,15 @@
 import json as jsonlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import aiohttp
 
 from bot.wecom.errors import BadAnswer, OutcomeUnknown, RateLimited, Unreachable, error_for
+from bot.wecom.reading import Json, storable
 
 CONNECT_SECONDS = 5.0
-Json: TypeAlias = dict[str, Any]
+_ODD = (b"\\u0000", b"\\ud", b"\\uD", b"NaN", b"Infinity")  # what storable() takes out; most answers have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,10 @@ def _decode(content: bytes) -> Json | None:
         found = jsonlib.loads(content)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    cleaned: Json = storable(found) if any(odd in content for odd in _ODD) else found
+    return cleaned
 
 
 def _filename(headers: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from bot.wecom import events as e
 from bot.wecom import kf_items as k
 from bot.wecom.crypto import BadEnvelope
 from bot.wecom.event_xml import parse_event
+from bot.wecom.reading import EPOCH
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "wecom"
 AT = datetime.fromtimestamp(1700000000, UTC)
@@ -299,7 +300,7 @@ def test_fields_of_the_wrong_type_are_empty():
     raw = {"msgid": 12, "msgtype": "text", "text": {"content": ["x"]}, "origin": "3", "send_time": "x", "open_kfid": {}}
     item = k.parse_kf_item(raw)
     assert isinstance(item, k.KfMessage)
-    assert (item.msgid, item.text, item.origin, item.open_kfid, item.sent_at) == ("12", "", 3, "", k.EPOCH)
+    assert (item.msgid, item.text, item.origin, item.open_kfid, item.sent_at) == ("12", "", 3, "", EPOCH)
 
 
 JSON = st.recursive(
