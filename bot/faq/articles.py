@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -115,6 +116,7 @@ def _read(content: bytes, name: str) -> list[_Row]:
         raise _BadFile("不认识这种文件，请使用 .csv、.jsonl 或 .xlsx。")
     if len(content) > MAX_FILE_BYTES:
         raise _BadFile(f"文件超过 {MAX_FILE_BYTES // 1024 // 1024} MB，请拆成几个文件。")
+    content = content.removeprefix(BOM_UTF8)
     if not content.strip():
         raise _BadFile("文件是空的。")
     rows = list(reader(content))
@@ -315,7 +317,6 @@ def _column(name: str) -> str:
 
 def _decode(content: bytes) -> str:
     """UTF-8 or GBK, whichever more lines are; bytes that are not become marks, so that only their rows are refused."""
-    content = content.removeprefix(b"\xef\xbb\xbf")
     foreign = [line for line in content.split(b"\n") if not line.isascii()]
     utf8 = sum(_is_utf8(line) for line in foreign)
     encoding = "utf-8" if 2 * utf8 >= len(foreign) else "gb18030"

