@@ -26,9 +26,10 @@ export const remove = (path) => call("DELETE", path);
 export const at = (...parts) => "/" + parts.map(encodeURIComponent).join("/");
 
 /** Hand in a picture or file; answers with its media_id. */
-export async function upload(file, type) {
-  const query = new URLSearchParams({ type, filename: file.name });
-  const response = await fetch(`/sim/media?${query}`, { method: "POST", body: file }).catch(() => null);
+export async function upload(path, file) {
+  const form = new FormData();
+  form.append("media", file);
+  const response = await fetch(path, { method: "POST", body: form }).catch(() => null);
   const answer = response ? await response.json().catch(() => ({})) : {};
   if (!response?.ok) throw new SimulatorError(answer.error || "文件没有传上去，请再试一次");
   return answer.media_id;

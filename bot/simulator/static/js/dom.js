@@ -79,12 +79,18 @@ export function confirmed(question, { yes = "确定", danger = false, inside = d
       h("button", { type: "button", onclick: choose("no") }, "取消"),
       h(danger ? "button.danger" : "button.yes", { type: "button", "data-test": "yes", onclick: choose("yes") }, yes)),
   );
-  inside.append(dialog);
-  dialog.showModal();
+  showOver(inside, dialog);
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    });
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"));
   });
+}
+
+/** Open a dialog over one element of the page (the phone, not the whole screen); it goes away when closed. */
+export function showOver(element, dialog) {
+  const { left, right, top, bottom } = element.getBoundingClientRect();
+  const place = { "--x": (left + right) / 2, "--y": (top + bottom) / 2, "--bottom": window.innerHeight - bottom };
+  for (const [name, pixels] of Object.entries(place)) dialog.style.setProperty(name, `${pixels}px`);
+  element.append(dialog);
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.showModal();
 }

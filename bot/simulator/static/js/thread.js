@@ -111,7 +111,7 @@ export class Thread {
   bubble(message, side) {
     const { from } = message;
     const bare = BARE.has(message.msgtype) ? ".bare" : "";
-    const recall = side === "mine" && this.on.recall && message.seq
+    const recall = side === "mine" && from.kind !== "bot" && this.on.recall && message.seq
       ? h("button.recall", { type: "button", onclick: () => this.on.recall(message) }, "撤回") : null;
     return h(`div.message.${side}`, {},
       avatar(from),

@@ -2,12 +2,12 @@
 
 import { get, post, upload } from "../api.js";
 import { composer } from "../composer.js";
-import { fill, h, icon, ICONS } from "../dom.js";
+import { fill, h, icon, ICONS, showOver } from "../dom.js";
 import { Thread } from "../thread.js";
 import { FAREWELLS, leave } from "./contacts.js";
 
 const KF_STATES = {
-  0: "等待接待", 1: "机器人接待中", 2: "排队中，请稍候", 3: "人工接待中", 4: "会话已结束，发消息即可重新开始",
+  0: "等待接待", 1: "机器人接待中", 2: "排队中，请稍候", 3: "人工接待中", 4: "没有进行中的会话，发消息即可开始",
 };
 
 export class Conversation {
@@ -111,7 +111,7 @@ export class Conversation {
 
   async sendPhoto(file) {
     if (!file) return;
-    const mediaId = await this.phone.attempt(() => upload(file, "image"));
+    const mediaId = await this.phone.attempt(() => upload(this.phone.path("upload"), file));
     if (typeof mediaId === "string") this.send({ msgtype: "image", image: { media_id: mediaId } });
     this.togglePanel();
   }
@@ -125,10 +125,8 @@ export class Conversation {
     if (chat.kind === "kf") choices.push(choice("重新进入会话", () => phone.attempt(() => post(phone.path("kf", this.chatId, "enter")), "已重新进入")));
     if (FAREWELLS[chat.kind]) choices.push(choice(FAREWELLS[chat.kind].button, () => leave(chat, phone), "button.danger"));
     fill(sheet, choices, choice("取消", () => {}));
-    sheet.addEventListener("close", () => sheet.remove());
     sheet.addEventListener("click", (event) => event.target === sheet && sheet.close());
-    phone.root.append(sheet);
-    sheet.showModal();
+    showOver(phone.root, sheet);
   }
 }
 

@@ -20,7 +20,7 @@ export const apps = {
 
 function list(client) {
   const { apps: known, cards } = client.world;
-  const latest = (agentid) => cards.filter((card) => card.agentid === agentid).at(-1);
+  const latest = (agentid) => cards.filter((card) => card.agentid === agentid).sort((a, b) => a.id - b.id).at(-1);
   const names = new Map([...cards.map((card) => [card.agentid, card.agent_name]), ...known.map((app) => [app.agentid, app.name])]);
   const entries = [...names].map(([agentid, name]) => ({ agentid, name, card: latest(agentid) }))
     .sort((a, b) => (b.card?.at || 0) - (a.card?.at || 0));
@@ -47,7 +47,7 @@ class AppTalk {
   }
 
   get cards() {
-    return this.client.world.cards.filter(({ agentid }) => agentid === this.agentid).sort((a, b) => a.at - b.at);
+    return this.client.world.cards.filter(({ agentid }) => agentid === this.agentid).sort((a, b) => a.id - b.id);
   }
 
   opened() {
@@ -58,7 +58,9 @@ class AppTalk {
   refresh() {
     const { cards } = this;
     const more = cards.length > this.shown.size;
+    const { scrollTop } = this.stream;
     fill(this.stream, cards.length ? cards.map((card) => this.elementOf(card)) : h("p.empty", {}, "这个应用还没有发来消息"));
+    this.stream.scrollTop = scrollTop;
     if (more) this.toBottom();
   }
 
@@ -72,7 +74,7 @@ class AppTalk {
   }
 
   draw(card) {
-    const mine = card.from === "staff";
+    const mine = card.mine;
     const { staff } = this.client.world;
     const who = mine ? { ...staff, id: staff.userid } : { name: card.agent_name, id: String(card.agentid) };
     const on = { open: (url) => this.client.browse(url), say: () => {}, press: (key, selected) => this.press(card, key, selected) };

@@ -37,7 +37,8 @@ function rows(client) {
   const groups = client.world.groups.filter(({ name }) => fits(name));
   return [
     group(`客户（${people.length}）`, people.map((contact) => row(client, {
-      ...contact, id: contact.external_userid, test: "contact", last: { text: [contact.remark, ...contact.tags].filter(Boolean).join(" · ") },
+      ...contact, id: contact.external_userid, test: "contact", mark: contact.one_way ? "[已删除你]" : contact.confirmed === false ? "[等你通过]" : null,
+      last: { text: [contact.remark, ...contact.tags].filter(Boolean).join(" · ") },
     })), wanted ? "没有找到" : "还没有客户。请客户在手机上扫你的码。"),
     group(`客户群（${groups.length}）`, groups.map((chat) => row(client, {
       ...chat, id: chat.chat_id, kind: "group", test: "group", last: { text: `${chat.members} 人` },
@@ -58,10 +59,11 @@ function person(client, contact) {
     ["备注", remark || "无"],
     ["标签", tags.length ? tags.map((tag) => h("span.tag", {}, tag)) : "无"],
     ["来源渠道", state || "无"],
-    ["添加时间", addedAt ? exact(addedAt) : "未知"],
+    addedAt ? ["添加时间", exact(addedAt)] : null,
+    contact.one_way ? ["关系", "客户已删除你，消息发不出去"] : null,
     ["外部联系人 ID", id],
-  ], [
-    talkButton(client, id),
+  ].filter(Boolean), [
+    contact.confirmed === false ? acceptButton(client, id) : talkButton(client, id),
     h("button.quiet.danger", { type: "button", "data-test": "delete-contact", onclick: () => removeContact(client, id, name) }, "删除客户"),
   ]);
 }
@@ -71,6 +73,14 @@ function groupPage(client, chat) {
   return page(client, { ...chat, id: chat.chat_id, kind: "group" },
     [["群主", owner?.name || chat.owner || "未知"], ["人数", `${chat.members} 人`], ["群 ID", chat.chat_id]],
     [talkButton(client, chat.chat_id)]);
+}
+
+/** The customer asked to be added and waits for a yes. */
+function acceptButton(client, id) {
+  const accept = async () => {
+    if (await client.attempt(() => post(client.path("contacts", id, "accept")), "已通过")) client.go({ in: "messages", open: id });
+  };
+  return h("button.primary", { type: "button", "data-test": "accept-contact", onclick: accept }, "通过好友申请");
 }
 
 function talkButton(client, id) {

@@ -4,6 +4,7 @@ import { at, follow, get } from "../api.js";
 import { avatar } from "../avatar.js";
 import { fill, h, icon, ICONS, toast } from "../dom.js";
 import { readClock } from "../when.js";
+import { simulated } from "../words.js";
 import { apps } from "./apps.js";
 import { contacts } from "./contacts.js";
 import { messages } from "./messages.js";
@@ -172,9 +173,9 @@ class Client {
     }
   }
 
-  /** H5 pages open in a window of their own, named for this employee so that the sign-in page knows who they are. */
+  /** H5 pages open in a window of their own, as this employee. */
   browse(url) {
-    window.open(url, `visitor:${this.place.as}`);
+    window.open(`${this.path("open")}?${new URLSearchParams({ url: simulated(url) })}`, "_blank", "noopener");
   }
 }
 

@@ -20,8 +20,8 @@ function list(client) {
   const recent = [
     ...groups.map((chat) => ({ ...chat, id: chat.chat_id, kind: "group" })),
     ...contacts.map((contact) => ({ ...contact, id: contact.external_userid })),
-  ].filter(({ last }) => last).sort((a, b) => (b.last.at || 0) - (a.last.at || 0));
-  return group("最近聊天", recent.map((chat) => row(client, { ...chat, name: shown(chat), test: "talk" })), "还没有聊天。到“客户”里找一位打个招呼吧。");
+  ].sort((a, b) => (b.last?.at || 0) - (a.last?.at || 0));
+  return group("聊天", recent.map((chat) => row(client, { ...chat, name: shown(chat), test: "talk" })), "还没有可以聊天的客户或群");
 }
 
 const shown = ({ name, remark }) => (remark && remark !== name ? `${name}（${remark}）` : name);

@@ -47,6 +47,7 @@ class Session extends Talk {
       title: "",
       source: path("messages"),
       deliver: (payload) => post(path("reply"), payload),
+      recall: ({ seq }) => client.attempt(() => post(path("recall"), { seq })),
       belongs: (message) => message.chat_id === openKfid && message.customer === externalUserid,
     });
     Object.assign(this, { id, path });

@@ -10,13 +10,13 @@ import { Thread } from "../thread.js";
  * belongs(message): whether a message from the stream is of this conversation.
  */
 export class Talk {
-  constructor(client, { title, subtitle = "", actions = [], source, deliver, belongs, names = false }) {
+  constructor(client, { title, subtitle = "", actions = [], source, deliver, belongs, recall, names = false }) {
     Object.assign(this, { client, deliver, belongs });
     this.thread = new Thread({
       isMine: ({ from }) => from.kind === "bot" || (from.kind === "staff" && (!names || from.id === client.place.as)),
       names,
       load: (query) => get(`${source}?${new URLSearchParams(query)}`),
-      on: { open: (url) => client.browse(url), say: () => {} },
+      on: { open: (url) => client.browse(url), say: () => {}, recall },
     });
     this.title = h("h1", {}, title);
     this.subtitle = h("small", {}, subtitle);

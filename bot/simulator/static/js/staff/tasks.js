@@ -8,6 +8,7 @@ import { gone } from "./messages.js";
 import { group } from "./rows.js";
 
 const WAITING = 0;
+const SENT = 2;
 
 export const tasks = {
   key: "tasks",
@@ -44,7 +45,7 @@ const STATUS_WORDS = { 0: "待发送", 2: "已发送", cancelled: "已取消" };
 
 class Task {
   constructor(client, id) {
-    Object.assign(this, { client, id, result: null });
+    Object.assign(this, { client, id });
     this.element = h("div.talk");
     this.refresh();
   }
@@ -59,15 +60,17 @@ class Task {
     fill(this.element,
       h("header.detail-head", {}, this.client.back(),
         h("div", {}, h("h1", {}, `群发给 ${audience(task)}`), h("small", {}, `${exact(task.created_at)} 由企业创建${task.reminders ? ` · 已提醒 ${task.reminders} 次` : ""}`))),
-      h("div.task-body", {}, this.preview(task), this.outcome()),
+      h("div.task-body", {}, this.preview(task), outcome(task)),
       h("footer.task-foot", {}, this.button(task)));
   }
 
-  preview({ attachments, ...task }) {
+  preview(task) {
+    const { attachments, targets, target_names: names = [] } = task;
     const on = { open: (url) => this.client.browse(url), say: () => {} };
     const words = wordsOf(task);
     const bubble = (message, bare) => h(bare ? "div.bubble.bare" : "div.bubble", {}, content(message, on));
     return h("div.task-preview", { "data-test": "task-preview" },
+      h("p.task-targets", {}, `发给：${names.join("、")}${targets > names.length ? ` 等 ${audience(task)}` : ""}`),
       h("h2", {}, "客户会看到"),
       words ? bubble({ msgtype: "text", text: { content: words } }) : null,
       attachments.map((attachment) => bubble(attachment, true)));
@@ -81,19 +84,20 @@ class Task {
 
   async send() {
     if (!(await confirmed(`把这条消息发给 ${audience(this.task)}？`, { yes: "发送" }))) return;
-    this.result = await this.client.attempt(() => post(this.client.path("tasks", this.id, "send")));
+    await this.client.attempt(() => post(this.client.path("tasks", this.id, "send")));
     await this.client.reload();
-  }
-
-  outcome() {
-    if (!this.result) return null;
-    const { sent, failed } = this.result;
-    const why = new Map();
-    for (const { status } of failed) why.set(status, (why.get(status) || 0) + 1);
-    return h("div.task-result", { role: "status", "data-test": "task-result" },
-      h("b", {}, `已发给 ${sent} ${this.task.chat_type === "group" ? "个群" : "位客户"}`),
-      [...why].map(([status, count]) => h("p", {}, `${count} 个没有收到：${FAILURES[status] || "原因未知"}`)));
   }
 }
 
-const FAILURES = { 0: "还没有发出", 2: "对方已不是好友", 3: "这段时间收到的群发已到上限" };
+/** What the sending came to: how many got it, and why the others did not. */
+function outcome({ status, chat_type: type, sent, failed = [] }) {
+  if (status !== SENT) return null;
+  const unit = type === "group" ? "个群" : "位客户";
+  const why = new Map();
+  for (const one of failed) why.set(one.status, (why.get(one.status) || 0) + 1);
+  return h("div.task-result", { role: "status", "data-test": "task-result" },
+    h("b", {}, `已发给 ${sent} ${unit}`),
+    [...why].map(([reason, count]) => h("p", {}, `${count} ${unit}没有收到：${FAILURES[reason] || "原因未知"}`)));
+}
+
+const FAILURES = { 2: "已不是好友", 3: "这段时间收到的群发已到上限" };
