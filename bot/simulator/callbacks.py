@@ -60,7 +60,8 @@ class Callbacks:
     async def start(self) -> None:
         connector = aiohttp.TCPConnector(limit=PARALLEL)
         self._http = aiohttp.ClientSession(connector=connector, skip_auto_headers=["User-Agent"])
-        self._employ()
+        for _ in range(min(PARALLEL, len(self._ready))):  # what was emitted before the start
+            self._employ()
 
     async def stop(self) -> None:
         for worker in self._workers:

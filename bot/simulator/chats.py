@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bot.simulator.corp import Corp
-from bot.simulator.refusals import NotPossible
+from bot.simulator.refusals import NotPossible, Unknown
 
 Kind = Literal["kf", "staff", "group"]
 SenderKind = Literal["customer", "staff", "bot", "system"]
@@ -83,7 +83,7 @@ class Chats:
     def find(self, external_userid: str, ref: str) -> Chat:
         chat = self._of_customer.get(external_userid, {}).get(ref)
         if chat is None:
-            raise NotPossible("这个会话还没有开始")
+            raise Unknown("这个会话还没有开始")
         return chat
 
     def join(self, chat_id: str, external_userid: str) -> None:

@@ -33,7 +33,7 @@ class Follow:
     one_way: bool = False
     confirmed: bool = True  # False: the customer asked, the member has not accepted yet
     talked_at: float = 0.0
-    welcomed: bool = False
+    welcomed_by: int | None = None  # agentid
 
 
 @dataclass(slots=True)
@@ -188,16 +188,15 @@ class Contacts:
         for msgtype, payload in parts:
             self._post(follow, "staff", follow.userid, msgtype, payload, talk=False)
 
-    def send_welcome(self, body: Body) -> None:
+    def send_welcome(self, app: App, body: Body) -> None:
         code = checks.text(body, "welcome_code", missing=41049)
         text, parts = attachments.checked(body, self.media)
         follow = self.welcome_codes.find(code)
-        if follow is None:
+        if follow is None or follow.welcomed_by == app.agentid:
             raise Refusal(41050)
-        if follow.talked_at or follow.welcomed:
+        if follow.talked_at or follow.welcomed_by is not None:
             raise Refusal(41051)
-        self.welcome_codes.burn(code)
-        follow.welcomed = True
+        follow.welcomed_by = app.agentid
         self.deliver(follow, text, parts)
 
     def _relate(

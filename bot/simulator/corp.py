@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.simulator.feed import Feed
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import Refusal, Unknown
 from crm.base.clock import Clock
 
 SHOP_ZONE = ZoneInfo("Asia/Shanghai")
@@ -134,12 +134,12 @@ class Corp:
 
     def get_staff(self, userid: str) -> Staff:
         if (member := self.find_staff(userid)) is None:
-            raise NotPossible(f"没有叫 {userid} 的员工")
+            raise Unknown(f"没有叫 {userid} 的员工")
         return member
 
     def get_customer(self, external_userid: str) -> Customer:
         if external_userid not in self.customers:
-            raise NotPossible(f"没有这位客户：{external_userid}")
+            raise Unknown(f"没有这位客户：{external_userid}")
         return self.customers[external_userid]
 
     def visible_staff(self, app: App, userid: object) -> Staff:

@@ -1,6 +1,8 @@
 """Trouble on demand: scripted API faults, frequency and concurrency limits, and how badly callbacks travel."""
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, get_args
@@ -62,18 +64,23 @@ class Limits:
     _calls: dict[str, deque[float]] = field(default_factory=dict)
     _flying: dict[str, int] = field(default_factory=dict)
 
-    def enter(self, path: str, now: float) -> None:
-        """Count a call in; the caller must `leave` it whether or not this raises."""
+    @contextmanager
+    def counted(self, path: str, now: float) -> Iterator[None]:
+        """Around one call: refuses it when it is one too many, counts it as in flight while it runs."""
         self._flying[path] = self._flying.get(path, 0) + 1
+        try:
+            self._check(path, now)
+            yield
+        finally:
+            self._flying[path] -= 1
+
+    def _check(self, path: str, now: float) -> None:
         most = self.in_flight.get(path, self.in_flight.get("*"))
         if most is not None and self._flying[path] > most:
             raise Refusal(45033)
         allowed = self.per_minute.get(path, self.per_minute.get("*"))
         if allowed is not None and not self.count(path, allowed, now):
             raise Refusal(45009)
-
-    def leave(self, path: str) -> None:
-        self._flying[path] -= 1
 
     def count(self, what: str, allowed: int, now: float, seconds: float = 60.0) -> bool:
         """Whether one more of `what` fits into the window; if so it is counted."""

@@ -6,7 +6,7 @@ from typing import Any
 from bot.simulator.chats import Chats, Message
 from bot.simulator.corp import Corp
 from bot.simulator.envelope import Bare
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import NotPossible, Refusal, Unknown
 
 MAX_MEMBERS = 500
 INVITED, BY_LINK, BY_QR = 1, 2, 3
@@ -69,7 +69,7 @@ class Groups:
     def find(self, chat_id: str) -> Group:
         """The group a person acts on."""
         if chat_id not in self.all or self.all[chat_id].dismissed:
-            raise NotPossible("没有这个群")
+            raise Unknown("没有这个群")
         return self.all[chat_id]
 
     def of_owner(self, userid: str) -> list[Group]:

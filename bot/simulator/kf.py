@@ -8,7 +8,7 @@ from bot.simulator.chats import Chat, Chats, Message
 from bot.simulator.codes import Codes
 from bot.simulator.corp import HOUR, Corp, Customer, Event
 from bot.simulator.kf_log import MsgTokens, SyncLog
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import NotPossible, Refusal, Unknown
 
 WINDOW = 48 * HOUR
 WELCOME_LIFE = 20.0
@@ -73,6 +73,10 @@ class Session:
     rejected: bool = False  # the servicer switched this customer's messages off
     opening: int = 0
 
+    @property
+    def entered(self) -> bool:
+        return self.last_enter_at > float("-inf")
+
     def lapsed(self, now: float) -> bool:
         return now - self.last_customer_at > WINDOW
 
@@ -115,7 +119,7 @@ class Kf:
     def get_account(self, open_kfid: str) -> Account:
         account = self.accounts.get(open_kfid)
         if account is None or account.deleted:
-            raise NotPossible("没有这个客服账号")
+            raise Unknown("没有这个客服账号")
         return account
 
     def session(self, open_kfid: str, external_userid: str) -> Session:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bot.simulator.corp import DAY, Corp
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import Refusal, Unknown
 
 LIFE = 3 * DAY
 SMALLEST = 5  # bytes; a file must be larger
@@ -66,7 +66,7 @@ class Media:
     def show(self, media_id: str) -> Material:
         """For the pages: what was once sent stays visible, as in the real client."""
         if media_id not in self._materials:
-            raise NotPossible("没有这个文件")
+            raise Unknown("没有这个文件")
         return self._materials[media_id]
 
 

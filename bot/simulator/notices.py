@@ -11,7 +11,7 @@ from bot.simulator.codes import Codes
 from bot.simulator.corp import DAY, HOUR, App, Corp, Event, Staff
 from bot.simulator.envelope import BadEnvelope
 from bot.simulator.faults import Limits
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import NotPossible, Refusal, Unknown
 from bot.simulator.replies import REPLIABLE_EVENTS, read
 
 RESPONSE_CODE_LIFE = 72 * HOUR
@@ -106,6 +106,9 @@ class Notices:
             self._notices[userid].pop(notice.id, None)
             self.corp.changed(userid, "cards")
 
+    def sent_by(self, app: App) -> int:
+        return sum(sending.agentid == app.agentid for sending in self._sendings.values())
+
     # by hand
 
     def of_member(self, userid: str) -> list[Notice]:
@@ -115,7 +118,7 @@ class Notices:
         """The employee presses a button, submits a vote, or picks from the card's menu."""
         notice = self._notices.get(userid, {}).get(notice_id)
         if notice is None or notice.msgtype != "template_card" or notice.sending is None:
-            raise NotPossible("没有这张卡片")
+            raise Unknown("没有这张卡片")
         if notice.replaced is not None:
             raise NotPossible("这张卡片已经处理过了")
         event = cards.press_keys(notice.payload).get(key)
@@ -229,7 +232,7 @@ class Notices:
 
     def _app(self, agentid: int) -> App:
         if agentid not in self.corp.apps:
-            raise NotPossible("没有这个应用")
+            raise Unknown("没有这个应用")
         return self.corp.apps[agentid]
 
 

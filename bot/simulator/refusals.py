@@ -49,6 +49,7 @@ REASONS: dict[int, str] = {
     41063: "mass message is being dispatched",
     41064: "too many attachments",
     41065: "invalid attachment type",
+    41072: "invalid scene of upload_attachment",
     41091: "join way binds at most 5 groups",
     41093: "mass message has been cancelled",
     41094: "remind over frequency limit",
@@ -119,3 +120,7 @@ class Refusal(Exception):
 
 class NotPossible(Exception):
     """What a person tried on the phone, in the staff client or on the console does not work; the sentence says why."""
+
+
+class Unknown(NotPossible):
+    """They named somebody or something that does not exist."""

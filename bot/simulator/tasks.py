@@ -10,7 +10,7 @@ from bot.simulator.attachments import Part
 from bot.simulator.contacts import Contacts
 from bot.simulator.corp import DAY, SHOP_ZONE, App, Corp
 from bot.simulator.groups import Groups
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import NotPossible, Refusal, Unknown
 
 UNSENT, SENT, NOT_FRIEND, OVER_CAP = 0, 1, 2, 3  # status of one target
 WAITING, DONE = 0, 2  # status of one member's share
@@ -124,7 +124,7 @@ class Tasks:
         task = self.all.get(msgid)
         share = task.shares.get(userid) if task else None
         if task is None or share is None:
-            raise NotPossible("没有这个群发任务")
+            raise Unknown("没有这个群发任务")
         if task.cancelled:
             raise NotPossible("这个群发任务已经被取消")
         if share.status == DONE:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bot.simulator.corp import HOUR, App, Corp
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import Refusal, Unknown
 
 WRONG_SECRETS_BEFORE_BAN = 10
 BAN = HOUR
@@ -73,7 +73,7 @@ class Tokens:
 
     def _tokens_of(self, agentid: int | None) -> list[str]:
         if agentid is not None and agentid not in self._corp.apps:
-            raise NotPossible(f"没有应用 {agentid}")
+            raise Unknown(f"没有应用 {agentid}")
         return [token for owner, token in self._current.items() if agentid in (None, owner)]
 
     def _agentid(self, token: str) -> int:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from bot.simulator.codes import Codes
 from bot.simulator.contacts import Contacts
 from bot.simulator.corp import App, Corp
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import Refusal, Unknown
 
 CODE_LIFE = 300.0
 
@@ -66,7 +66,7 @@ class Visitors:
             return Visitor("staff", self._corp.get_staff(known).userid)
         if kind == "stranger":
             return Visitor("stranger", self._corp.new_id("oo"))
-        raise NotPossible("没有这个人")
+        raise Unknown("没有这个人")
 
     def choices(self) -> list[tuple[str, str]]:
         """(who, label) of everybody who may open a page."""

@@ -55,6 +55,15 @@ async def media_uploadimg(call: Call) -> Answer:
     return {"url": call.url(f"/sim/media/{material.media_id}")}
 
 
+@post("media/upload_attachment", json=False)
+async def media_upload_attachment(call: Call) -> Answer:
+    filename, data = await uploaded(call)
+    if call.query.get("attachment_type") not in ("1", "2"):
+        raise Refusal(41072)
+    material = call.world.media.upload(call.query.get("media_type", ""), filename, data)
+    return {"type": material.type, "media_id": material.media_id, "created_at": str(int(material.created_at))}
+
+
 @get("media/get")
 def media_get(call: Call) -> web.Response:
     material = call.world.media.get(call.query.get("media_id"))

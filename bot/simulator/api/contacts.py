@@ -138,7 +138,7 @@ def _asked_follow(call: Call) -> Follow:
 
 @post("externalcontact/send_welcome_msg", module="contacts")
 def send_welcome_msg(call: Call) -> Answer:
-    call.world.contacts.send_welcome(call.body)
+    call.world.contacts.send_welcome(call.app, call.body)
     return {}
 
 
@@ -166,6 +166,31 @@ def convert_unionid(call: Call) -> Answer:
     found = _by_unionid(call)
     pending = {} if found else {"pending_id": call.world.corp.new_id("pend")}
     return {"external_userid": found, **pending}
+
+
+@post("externalcontact/get_user_behavior_data", module="contacts", empty={"behavior_data": []})
+def get_user_behavior_data(call: Call) -> Answer:
+    """One row a day; only new contacts are counted."""
+    staff = [
+        call.world.corp.visible_staff(call.app, userid).userid
+        for userid in checks.strings(call.body, "userid", most=100, least=1)
+    ]
+    since = checks.integer(call.body, "start_time", -1, low=0, high=2**40)
+    until = checks.integer(call.body, "end_time", -1, low=since, high=since + 30 * 86_400)
+    added = [follow.created_at for userid in staff for follow in call.world.contacts.of_member(userid)]
+    return {
+        "behavior_data": [
+            {
+                "stat_time": day,
+                "chat_cnt": 0,
+                "message_cnt": 0,
+                "negative_feedback_cnt": 0,
+                "new_apply_cnt": 0,
+                "new_contact_cnt": sum(day <= at < day + 86_400 for at in added),
+            }
+            for day in range(since, until + 1, 86_400)
+        ]
+    }
 
 
 # contact ways

@@ -103,12 +103,10 @@ async def answer(request: web.Request) -> web.StreamResponse:
     if not simulator.origin:
         simulator.origin = f"http://{request.host}"
     faults: dict[str, Fault] = {fault.kind: fault for fault in simulator.faults.draw(path)}
-    if "drop_before" in faults:
-        return _hang_up(request)
-    if "http500" in faults:
-        return web.Response(status=500, text="Internal Server Error")
-    if "garbage" in faults:
-        return web.Response(text="<html>502 Bad Gateway</html>", content_type="text/html")
+    for kind, broken in _BROKEN.items():
+        if kind in faults:
+            simulator.log.add(simulator.world.corp.now(), path, None, dict(request.query), {"fault": kind})
+            return broken(request)
     response = await _logged(simulator, route, request, faults)
     return _hang_up(request) if "drop_after" in faults else response
 
@@ -120,6 +118,17 @@ def _hang_up(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
+def _internal_error(request: web.Request) -> web.Response:
+    return web.Response(status=500, text="Internal Server Error")
+
+
+def _garbage(request: web.Request) -> web.Response:
+    return web.Response(text="<html>502 Bad Gateway</html>", content_type="text/html")
+
+
+_BROKEN = {"drop_before": _hang_up, "http500": _internal_error, "garbage": _garbage}
+
+
 async def _logged(
     simulator: Simulator, route: Route, request: web.Request, faults: Mapping[str, Fault]
 ) -> web.StreamResponse:
@@ -127,13 +136,10 @@ async def _logged(
     app: App | None = None
     try:
         app = simulator.tokens.check(request.query.get("access_token")) if route.token else None
-        simulator.limits.enter(request.path, simulator.world.corp.now())
-        try:
+        with simulator.limits.counted(request.path, simulator.world.corp.now()):
             await _scripted(faults)
             asked = await _read(request, route, simulator)
             told = await _run(simulator, route, request, app, asked)
-        finally:
-            simulator.limits.leave(request.path)
     except Refusal as refusal:
         told = refused(refusal, route.empty, request.remote or "")
     query = {name: value for name, value in request.query.items() if name != "access_token"}

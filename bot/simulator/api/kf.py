@@ -1,6 +1,6 @@
 """微信客服 calls: accounts, links, servicers, states, messages, customers."""
 
-from typing import Any
+from collections.abc import Callable
 
 from bot.simulator import checks
 from bot.simulator.api.core import Answer, Call, either, get, post
@@ -85,35 +85,36 @@ def add_contact_way(call: Call) -> Answer:
 def servicer_add(call: Call) -> Answer:
     account = call.world.kf_bot.account(call.app, call.body.get("open_kfid"))
 
-    def add(userid: str) -> None:
+    def add(userid: str) -> bool:
         if len(account.servicers) >= MAX_SERVICERS:
             raise Refusal(40058, "too many servicers")
+        known = userid in account.servicers
         account.servicers.setdefault(userid, Servicer(userid))
+        return not known
 
-    return {"result_list": [_servicer_result(call, userid, add) for userid in _userids(call)]}
+    return {"result_list": _servicer_results(call, add)}
 
 
 @post("kf/servicer/del", module="kf", empty={"result_list": []})
 def servicer_del(call: Call) -> Answer:
     account = call.world.kf_bot.account(call.app, call.body.get("open_kfid"))
-    return {
-        "result_list": [
-            _servicer_result(call, userid, lambda known: account.servicers.pop(known, None))
-            for userid in _userids(call)
-        ]
-    }
+    return {"result_list": _servicer_results(call, lambda userid: account.servicers.pop(userid, None) is not None)}
 
 
-def _userids(call: Call) -> list[str]:
-    return checks.strings(call.body, "userid_list", most=100, least=0 if call.body.get("department_id_list") else 1)
+def _servicer_results(call: Call, change: Callable[[str], bool]) -> list[Answer]:
+    """One result per member and department. `change` says whether it changed anything; departments are unknown here."""
+    departments = call.body.get("department_id_list") or []
+    userids = checks.strings(call.body, "userid_list", most=100, least=0 if departments else 1)
+    unknown = [{"department_id": each, "errcode": 60003, "errmsg": "department not found"} for each in departments]
+    return [_servicer_result(call, userid, change) for userid in userids] + unknown
 
 
-def _servicer_result(call: Call, userid: str, change: Any) -> Answer:
+def _servicer_result(call: Call, userid: str, change: Callable[[str], bool]) -> Answer:
     try:
-        change(call.world.corp.visible_staff(call.app, userid).userid)
+        changed = change(call.world.corp.visible_staff(call.app, userid).userid)
     except Refusal as refusal:
         return {"userid": userid, "errcode": refusal.errcode, "errmsg": refusal.errmsg}
-    return {"userid": userid, "errcode": 0, "errmsg": "success"}
+    return {"userid": userid, "errcode": 0, "errmsg": "success" if changed else "ignored"}
 
 
 @get("kf/servicer/list", module="kf", empty={"servicer_list": []})
@@ -247,6 +248,11 @@ def cancel_upgrade_service(call: Call) -> Answer:
 
 @post("kf/get_corp_statistic", module="kf", empty={"statistic_list": []})
 def corp_statistic(call: Call) -> Answer:
+    return _statistics(call)
+
+
+def _statistics(call: Call) -> Answer:
+    """One row for the whole span; what the simulator counts is sessions and customers' messages."""
     kf = call.world.kf
     wanted = call.body.get("open_kfid")
     accounts = [must_exist(kf.accounts, wanted)] if wanted else list(kf.accounts.values())
@@ -257,6 +263,11 @@ def corp_statistic(call: Call) -> Answer:
         "customer_msg_cnt": sum(account.messages for account in accounts),
     }
     return {"statistic_list": [{"stat_time": until, "statistic": statistic}]}
+
+
+@post("kf/get_servicer_statistic", module="kf", empty={"statistic_list": []})
+def servicer_statistic(call: Call) -> Answer:
+    return _statistics(call)
 
 
 @get("kf/get_corp_qualification", module="kf")

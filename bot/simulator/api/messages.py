@@ -187,6 +187,13 @@ def message_recall(call: Call) -> Answer:
     return {}
 
 
+@post("message/get_statistics", empty={"statistics": []})
+def message_statistics(call: Call) -> Answer:
+    checks.integer(call.body, "time_type", 0, low=0, high=1)
+    count = call.world.notices.sent_by(call.app)
+    return {"statistics": [{"agentid": call.app.agentid, "app_name": call.app.name, "count": count}]}
+
+
 # group robots
 
 

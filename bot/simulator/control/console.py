@@ -9,7 +9,7 @@ from bot.simulator.callbacks import counters
 from bot.simulator.control.core import Deed, Told, control
 from bot.simulator.corp import CallbackTarget
 from bot.simulator.faults import Fault
-from bot.simulator.refusals import NotPossible
+from bot.simulator.refusals import NotPossible, Unknown
 
 
 def add_routes(app: web.Application) -> None:
@@ -124,7 +124,7 @@ async def save_callback(deed: Deed) -> Told:
     """What saving the settings page does: verify first, keep only if the service answers right."""
     app = deed.world.corp.apps.get(int(deed.path["agentid"])) if deed.path["agentid"].isdigit() else None
     if app is None:
-        raise NotPossible("没有这个应用")
+        raise Unknown("没有这个应用")
     target = CallbackTarget(deed.text("url"), deed.text("token"), deed.text("aes_key"))
     await deed.simulator.callbacks.verify(app, target)
     app.callback = target

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from bot.simulator.api.core import SIMULATOR
 from bot.simulator.feed import Feed
-from bot.simulator.refusals import NotPossible, Refusal
+from bot.simulator.refusals import NotPossible, Refusal, Unknown
 from bot.simulator.simulator import Simulator
 
 PING_SECONDS = 15.0
@@ -73,7 +73,7 @@ def control(deed: Control) -> Callable[[web.Request], Awaitable[web.StreamRespon
             told = deed(Deed(request, await _body(request)))
             return json_response(await told if isinstance(told, Awaitable) else told)
         except NotPossible as refusal:
-            return json_response({"error": str(refusal)}, status=404 if "没有" in str(refusal)[:2] else 400)
+            return json_response({"error": str(refusal)}, status=404 if isinstance(refusal, Unknown) else 400)
         except Refusal as refusal:
             return json_response({"error": f"做不到：{refusal.errmsg}", "errcode": refusal.errcode}, status=400)
 

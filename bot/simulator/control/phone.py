@@ -72,9 +72,14 @@ def overview(deed: Deed) -> Told:
     me = person.external_userid
     friends = {follow.userid for follow in world.contacts.of_customer(me) if not follow.one_way}
     groups = world.groups.all.values()
+    begun = [chat for chat in world.chats.of_customer(me) if _begun(world, chat, me)]
     return {
         "customer": customer_shown(person),
-        "chats": sorted((_chat(world, chat, me) for chat in world.chats.of_customer(me)), key=_last_at, reverse=True),
+        "chats": sorted(
+            (_chat(world, chat, me) for chat in world.chats.of_customer(me) if _begun(world, chat, me)),
+            key=_last_at,
+            reverse=True,
+        ),
         "kf_accounts": [
             {"open_kfid": account.open_kfid, "name": account.name, "avatar": account.avatar}
             for account in world.kf.accounts.values()
@@ -120,6 +125,11 @@ def _chat(world: World, chat: Chat, viewer: str) -> Told:
             "servicer": world.chats.title(session.servicer)[0] if session.servicer else "",
         }
     return shown
+
+
+def _begun(world: World, chat: Chat, viewer: str) -> bool:
+    """A kf chat that the service asked about, but that the customer never opened, is not on the phone."""
+    return chat.kind != "kf" or bool(chat.messages) or world.kf.session(chat.ref, viewer).entered
 
 
 def _last_at(shown: Told) -> int:

@@ -10,7 +10,7 @@ from bot.simulator.control.phone import MAX_MESSAGES, customer_shown, staff_show
 from bot.simulator.corp import Staff
 from bot.simulator.kf import Session
 from bot.simulator.notices import Notice
-from bot.simulator.refusals import NotPossible
+from bot.simulator.refusals import NotPossible, Unknown
 from bot.simulator.tasks import SENT, UNSENT, Task
 
 CLIENT = "/sim/staff/{userid}"
@@ -202,7 +202,7 @@ def press(deed: Deed) -> Told:
     if selected is not None and not isinstance(selected, dict):
         raise NotPossible("selected 要是 问题到选项 的对照")
     if not deed.path["card"].isdigit():
-        raise NotPossible("没有这张卡片")
+        raise Unknown("没有这张卡片")
     deed.world.notices.press(_me(deed).userid, int(deed.path["card"]), deed.text("key"), selected)
     return {}
 
@@ -215,13 +215,13 @@ def enter_agent(deed: Deed) -> Told:
 def write_to_app(deed: Deed) -> Told:
     content = _text(deed)
     if not deed.path["agentid"].isdigit():
-        raise NotPossible("没有这个应用")
+        raise Unknown("没有这个应用")
     return _notice(deed, deed.world.notices.say(_me(deed).userid, int(deed.path["agentid"]), content))
 
 
 def click_menu(deed: Deed) -> Told:
     if not deed.path["agentid"].isdigit():
-        raise NotPossible("没有这个应用")
+        raise Unknown("没有这个应用")
     deed.world.notices.click(_me(deed).userid, int(deed.path["agentid"]), deed.text("key"))
     return {}
 
