@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,9 +22,10 @@ from bot.dialogue.router import Router
 from bot.dialogue.turn import SILENCE, Reply, Say, Text, Turn, as_messages
 from bot.handoff import queue
 from bot.metrics import TURNS
-from bot.models.conversation import Conversation, KfSend, ServiceState
+from bot.models.conversation import Conversation, KfSend
 from bot.models.gateway import Handling, InboundMessage
 from bot.wecom import lanes
+from bot.wecom.api.kf import KfApi, ServiceState
 from bot.wecom.errors import WecomError
 from bot.wecom.kf_items import MsgSendFail, Origin, SessionChange, SessionStatusChange
 from crm.base import outbox
@@ -43,17 +43,11 @@ ASK_AGAIN = timedelta(seconds=2)  # when WeCom did not say whose session it is
 STATE_CALLS = 10  # service_state/get side by side
 
 
-class KnowsState(Protocol):
-    """What a round needs of the WeCom client."""
-
-    async def get_service_state(self, open_kfid: str, external_userid: str) -> tuple[int, str | None]: ...
-
-
 class Answering:
     """Works off the queue of conversations, round by round."""
 
-    def __init__(self, app: App, client: KnowsState, router: Router) -> None:
-        self._app, self._client, self._router = app, client, router
+    def __init__(self, app: App, kf: KfApi, router: Router) -> None:
+        self._app, self._kf, self._router = app, kf, router
 
     async def run(self) -> None:
         """Forever: rounds while there is work, then wait for a tap."""
@@ -195,13 +189,11 @@ class Answering:
     async def _ask_state(self, conversation: Conversation, limit: asyncio.Semaphore) -> tuple[int, dict[str, object]]:
         try:
             async with limit:
-                found, servicer = await self._client.get_service_state(
-                    conversation.open_kfid, conversation.external_userid
-                )
+                session = await self._kf.get_state(conversation.open_kfid, conversation.external_userid)
         except WecomError as error:
             log.warning("dialogue.state_unknown", extra={"conversation_id": conversation.id, "error": str(error)})
             return conversation.id, {"due_at": self._app.clock.now() + ASK_AGAIN}
-        return conversation.id, {"service_state": found, "servicer_userid": servicer}
+        return conversation.id, {"service_state": session.state, "servicer_userid": session.servicer_userid or None}
 
 
 def _state_is_known(conversation: Conversation) -> bool:

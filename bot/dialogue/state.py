@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from bot.models.conversation import Conversation, ServiceState
+from bot.models.conversation import Conversation
+from bot.wecom.api.kf import ServiceState
 from bot.wecom.kf_items import SessionChange, SessionStatusChange
 
 TOPIC_LIFE = timedelta(minutes=30)

@@ -1,23 +1,13 @@
 """Tables of conversations: who holds the talk, where it stands, what of the window is used, who asked for a human."""
 
 from datetime import datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.base.db import Base
-
-
-class ServiceState(IntEnum):
-    """WeCom's session states (wecom-api.md §3.2)."""
-
-    UNTREATED = 0
-    BOT = 1
-    QUEUED = 2
-    HUMAN = 3
-    ENDED = 4
 
 
 class Conversation(Base):
@@ -40,7 +30,7 @@ class Conversation(Base):
     external_userid: Mapped[str] = mapped_column(sa.String(64))
     member_id: Mapped[int | None] = mapped_column(sa.ForeignKey("members.id"))
     due_at: Mapped[datetime | None]  # its oldest open message may be handled from here on
-    service_state: Mapped[int | None] = mapped_column(sa.SmallInteger)  # ServiceState; None: ask WeCom first
+    service_state: Mapped[int | None] = mapped_column(sa.SmallInteger)  # wecom's ServiceState; None: ask WeCom first
     servicer_userid: Mapped[str | None] = mapped_column(sa.String(64))
     human_wanted_at: Mapped[datetime | None]  # a person was called and has not come yet: the bot is silent
     last_customer_at: Mapped[datetime | None]  # WeCom's send_time of the customer's newest message

@@ -33,16 +33,33 @@ class KfAddress:
         return f"kf:{self.conversation_id}"
 
 
+def msgid(*because: object) -> str:
+    """The same cause is the same msgid, and WeCom takes a msgid once."""
+    return dedupe_key("kf", *because)
+
+
 def kf_message(
-    to: KfAddress, payload: dict[str, Any], *, because: tuple[object, ...], deadline: datetime | None
+    to: KfAddress,
+    payload: dict[str, Any],
+    *,
+    because: tuple[object, ...],
+    deadline: datetime | None,
+    by_person: bool = False,
 ) -> Message:
-    """A kf message. `because` names what caused it: the same cause is the same message, at WeCom too (msgid)."""
+    """A kf message. `because` names what caused it: the same cause is the same message, at WeCom too (msgid).
+
+    by_person: it may use the window's last slot, which is kept from the bot.
+    """
     return Message(
         lane=KF,
         key=to.key,
-        dedupe_key=dedupe_key("kf", *because),
+        dedupe_key=msgid(*because),
         member_id=to.member_id,
-        body={"touser": to.external_userid, "open_kfid": to.open_kfid, **payload},
+        body={
+            "conversation_id": to.conversation_id,
+            "by_person": by_person,
+            "message": {"touser": to.external_userid, "open_kfid": to.open_kfid, **payload},
+        },
         deadline=deadline,
     )
 
@@ -53,7 +70,7 @@ def kf_event_message(code: str, payload: dict[str, Any], *, member_id: int | Non
         lane=KF_EVENT,
         dedupe_key=dedupe_key("kf_event", code),
         member_id=member_id,
-        body={"code": code, **payload},
+        body={"message": {"code": code, **payload}},
         deadline=deadline,
     )
 
@@ -65,15 +82,21 @@ def handoff(to: KfAddress, ticket_id: int) -> Message:
         key=to.key,
         dedupe_key=dedupe_key("handoff", ticket_id),
         member_id=to.member_id,
-        body={"open_kfid": to.open_kfid, "external_userid": to.external_userid, "ticket_id": ticket_id},
+        body={
+            "conversation_id": to.conversation_id,
+            "open_kfid": to.open_kfid,
+            "external_userid": to.external_userid,
+            "member_id": to.member_id,
+            "ticket_id": ticket_id,
+        },
     )
 
 
-def welcome(app: str, code: str, body: dict[str, Any], *, deadline: datetime) -> Message:
+def welcome(app: str, code: str, message: dict[str, Any], *, deadline: datetime) -> Message:
     """The one greeting a new contact gets."""
     return Message(
         lane=WELCOME,
         dedupe_key=dedupe_key("welcome", code),
-        body={"app": app, "welcome_code": code, **body},
+        body={"app": app, "message": {"welcome_code": code, **message}},
         deadline=deadline,
     )

@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.models.conversation import Conversation
 from bot.models.gateway import Handling, InboundMessage, KfAccount
+from bot.wecom.api.kf import KfApi
 from bot.wecom.errors import PullTokenExpired, WecomError
 from bot.wecom.kf_items import EnterSession, KfItem, KfMessage, Origin, parse_kf_item
 from crm import identities
@@ -33,14 +34,6 @@ LEASE = timedelta(seconds=60)
 TOKEN_LIFE = timedelta(minutes=9)  # WeCom keeps it ten; one minute for clocks that differ
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 EARLY = timedelta(days=1)  # a welcome code lives 20 s: its conversation goes to the front of the queue
-
-
-class PullsMessages(Protocol):
-    """What the puller needs of the WeCom client."""
-
-    async def sync_msg(
-        self, open_kfid: str, *, cursor: str | None, token: str | None, limit: int, app: str | None
-    ) -> dict[str, Any]: ...
 
 
 class CursorMoved(Exception):
@@ -68,10 +61,8 @@ class Pulled:
 class Puller:
     """Pulls every account of which there is news, and each once in a while without news."""
 
-    def __init__(
-        self, sessions: Sessions, client: PullsMessages, peers: Peers, clock: Clock, *, poll: timedelta
-    ) -> None:
-        self._sessions, self._client, self._peers, self._clock = sessions, client, peers, clock
+    def __init__(self, sessions: Sessions, kf: KfApi, peers: Peers, clock: Clock, *, poll: timedelta) -> None:
+        self._sessions, self._kf, self._peers, self._clock = sessions, kf, peers, clock
         self._poll = poll
 
     async def run(self) -> None:
@@ -141,12 +132,12 @@ class Puller:
         fresh = account.token_at is not None and self._clock.now() - account.token_at < TOKEN_LIFE
         token = account.token if fresh else None
         try:
-            return await self._client.sync_msg(
+            return await self._kf.sync_msg(
                 account.open_kfid, cursor=account.cursor, token=token, limit=PAGE, app=account.app
             )
         except PullTokenExpired:
             account.token = None
-            return await self._client.sync_msg(
+            return await self._kf.sync_msg(
                 account.open_kfid, cursor=account.cursor, token=None, limit=PAGE, app=account.app
             )
 

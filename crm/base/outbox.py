@@ -134,7 +134,7 @@ class Settlement:
     keep_attempt: bool = field(default=False)  # waiting for a limit is not a failed try
 
 
-async def put(session: AsyncSession, messages: Sequence[Message], *, now: datetime) -> int:
+async def put(session: AsyncSession | AsyncConnection, messages: Sequence[Message], *, now: datetime) -> int:
     """Write messages into the caller's transaction, leaving out known dedupe keys. Returns how many are new."""
     if not messages:
         return 0

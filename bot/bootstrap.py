@@ -1,0 +1,175 @@
+"""Composition root: builds each long-lived object once, starts them in order, stops them in reverse."""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from bot.app import App, Faq, Shop
+from bot.dialogue.answer import Answering
+from bot.dialogue.handlers import root
+from bot.faq import articles
+from bot.metrics import ARTICLES, LOOPS_FAILED
+from bot.settings import Settings
+from bot.web.server import create_app
+from bot.wecom.callback import CallbackView, Inbox
+from bot.wecom.client import WecomClient
+from bot.wecom.crypto import Envelope
+from bot.wecom.limits import Limiter
+from bot.wecom.puller import Puller
+from bot.wecom.sender import Sender
+from bot.wecom.sending import lane_table
+from bot.wecom.token import AppKey, TokenCache
+from bot.wecom.transport import HttpTransport
+from crm.base.clock import Clock, SystemClock
+from crm.base.db import open_sessions
+from crm.base.peers import Peers
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 100
+STUMBLE_SECONDS = (0.2, 1.0, 5.0, 15.0)  # before a failed loop is started again
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Service:
+    """A running service, for the command line and the tests."""
+
+    settings: Settings
+    app: App
+    client: WecomClient
+    inbox: Inbox
+    site: web.Application | None
+    port: int = 0
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    chance: random.Random | None = None,
+    limiter: Limiter | None = None,
+    serves_web: bool = True,
+    works: bool = True,
+) -> AsyncIterator[Service]:
+    """The service, from first connection to clean stop. `serves_web`, `works`: which half of it this process is."""
+    clock, chance = clock or SystemClock(), chance or secrets.SystemRandom()
+    async with AsyncExitStack() as stack:
+        sessions = open_sessions(settings.database_url)
+        stack.push_async_callback(sessions.close)
+        peers = Peers(sessions, chance=chance)
+        await peers.join()
+        stack.push_async_callback(peers.leave)
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS), trust_env=False)
+        )
+        transport = HttpTransport(http, settings.wecom_api_url)
+        keys = {name: AppKey(app.agent_id, app.secret.get_secret_value()) for name, app in settings.apps.items()}
+        tokens = TokenCache(transport, sessions, clock, settings.corp_id, keys)
+        stack.push_async_callback(tokens.close)
+        client = WecomClient(
+            transport,
+            tokens,
+            limiter or Limiter(clock),
+            clock,
+            chance,
+            corp_id=settings.corp_id,
+            apps=keys,
+            default_app=settings.main_app,
+        )
+        app = App(
+            clock=clock,
+            chance=chance,
+            sessions=sessions,
+            peers=peers,
+            faq=Faq(load_articles(settings.faq_file)),
+            shop=Shop(settings.shop_name, settings.service_hours),
+            reply_deadline=settings.reply_deadline,
+        )
+        inbox = Inbox(sessions, peers)
+        service = Service(settings, app, client, inbox, None)
+        if works:
+            stack.push_async_callback(_stop_all, _start_all(_loops(service)))
+        if serves_web:
+            await inbox.start()
+            stack.push_async_callback(inbox.stop)
+            await _listen(service, stack)
+        yield service
+
+
+def _loops(service: Service) -> Mapping[str, Loop]:
+    """What goes on in the background of a worker."""
+    app, client = service.app, service.client
+    sender = Sender(
+        app.sessions,
+        app.peers,
+        app.clock,
+        app.chance,
+        lane_table(client, app.clock, service_hours=app.shop.service_hours),
+    )
+    return {
+        "puller": Puller(app.sessions, client.kf, app.peers, app.clock, poll=service.settings.kf_poll).run,
+        "dialogue": Answering(app, client.kf, root).run,
+        "sender": sender.run,
+    }
+
+
+async def _listen(service: Service, stack: AsyncExitStack) -> None:
+    settings, app = service.settings, service.app
+    envelopes = {
+        name: Envelope(one.token.get_secret_value(), one.aes_key.get_secret_value(), settings.corp_id)
+        for name, one in settings.apps.items()
+        if one.token is not None and one.aes_key is not None
+    }
+    service.site = create_app(app, CallbackView(envelopes, service.inbox, app.clock).routes())
+    runner = web.AppRunner(service.site, access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, settings.host, settings.port)
+    await site.start()
+    service.port = runner.addresses[0][1]
+
+
+def load_articles(path: Path | None) -> tuple[articles.Article, ...]:
+    """The FAQ file's good rows; the refused ones are logged with their reasons and lie in FILE.errors.csv."""
+    if path is None:
+        return ()
+    loaded = articles.load(path)
+    for refusal in loaded.refusals:
+        log.warning("faq.row_refused", extra={"row": refusal.row_number, "reason": refusal.reason})
+    ARTICLES.set(len(loaded.articles))
+    return tuple(loaded.articles)
+
+
+def _start_all(loops: Mapping[str, Loop]) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(_keep_going(name, loop), name=name) for name, loop in loops.items()]
+
+
+async def _stop_all(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_going(name: str, loop: Loop) -> None:
+    """Run `loop` for ever: when it stumbles, say so and start it again a little later."""
+    stumbles = 0
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await loop()
+        except Exception:
+            LOOPS_FAILED.labels(name).inc()
+            log.exception("loop.failed", extra={"loop": name})
+        lasted = asyncio.get_running_loop().time() - began
+        stumbles = 0 if lasted > 60 else min(stumbles + 1, len(STUMBLE_SECONDS) - 1)
+        await asyncio.sleep(STUMBLE_SECONDS[stumbles])

@@ -1,0 +1,163 @@
+"""The command line: run it, look after it, ask it."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from alembic import command
+from alembic.config import Config
+from rich.console import Console
+from rich.table import Table
+
+from bot import logs, reports
+from bot.bootstrap import load_articles, running
+from bot.faq.matcher import Matcher
+from bot.settings import Settings, WrongSettings, read_settings
+from bot.web.status import problems
+from crm.base.clock import SystemClock, local_day
+from crm.base.db import open_sessions
+from crm.base.peers import AlreadyRunning
+
+cli = typer.Typer(help="思域 Siyu：企业微信私域的机器人、会员与活动", no_args_is_help=True, add_completion=False)
+out = Console()
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    """Entry point; what went wrong is said in a sentence, not a traceback."""
+    try:
+        cli()
+    except (WrongSettings, AlreadyRunning) as wrong:
+        Console(stderr=True).print(str(wrong), style="red", highlight=False)
+        raise SystemExit(2) from None
+
+
+@cli.command()
+def serve() -> None:
+    """Everything in one process: callbacks, pages, and the work behind them."""
+    _run_service(serves_web=True, works=True)
+
+
+@cli.command()
+def web() -> None:
+    """Callbacks and pages only; with PostgreSQL, run as many as you need."""
+    _run_service(serves_web=True, works=False)
+
+
+@cli.command()
+def worker() -> None:
+    """The work behind the pages only; with PostgreSQL, run as many as you need."""
+    _run_service(serves_web=False, works=True)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema up to this version."""
+    settings = read_settings()
+    upgrade(settings.database_url)
+    out.print("数据库结构已是最新。")
+
+
+@cli.command()
+def simulator(
+    port: Annotated[int, typer.Option(help="监听端口")] = 8090,
+    host: Annotated[str, typer.Option(help="监听地址")] = "127.0.0.1",
+) -> None:
+    """A WeCom on your laptop, alone: API, callbacks, phones and a staff client."""
+    from bot.simulator.__main__ import start
+
+    start(host, port)
+
+
+@cli.command()
+def demo(
+    port: Annotated[int, typer.Option(help="服务端口")] = 8080,
+    simulator_port: Annotated[int, typer.Option(help="模拟器端口")] = 8090,
+    database: Annotated[Path, typer.Option(help="演示数据库文件，每次重新生成")] = Path("var/demo.db"),
+) -> None:
+    """A seeded shop on a fresh database, with the simulator beside it; Ctrl-C stops both."""
+    from bot.demo import play
+
+    logs.set_up("WARNING", as_json=False)
+    _run(lambda stop: play.run(port=port, simulator_port=simulator_port, database=database, stop=stop, say=out.print))
+
+
+@cli.command()
+def ask(question: str, faq: Annotated[Path | None, typer.Option(help="知识库文件")] = None) -> None:
+    """What the bot would answer, with candidates and scores."""
+    path = faq or read_settings().faq_file
+    matcher = Matcher(found := load_articles(path))
+    match = matcher.match(question, local_day(SystemClock().now()))
+    answers = {article.id: article.answer for article in found}
+    verdict = {"answer": "直接回答", "suggest": "请客户选择", "miss": "没有把握，不答"}[match.kind]
+    out.print(f"[bold]{verdict}[/]（知识库 {len(found)} 篇）")
+    if match.kind == "answer":
+        out.print(answers[match.hits[0].article_id])
+    table = Table("得分", "标准问题", "最接近的问法", "编号")
+    for hit in match.hits:
+        table.add_row(f"{hit.score:.3f}", hit.question, hit.matched, hit.article_id)
+    if match.hits:
+        out.print(table)
+
+
+@cli.command()
+def doctor() -> None:
+    """Look for what is stuck or inconsistent; ends with status 1 when something needs a person."""
+    settings = read_settings()
+    found = asyncio.run(_examine(settings))
+    for line in found:
+        out.print(f"[red]✗[/] {line}")
+    if found:
+        raise typer.Exit(1)
+    out.print("[green]✓[/] 一切正常")
+
+
+async def _examine(settings: Settings) -> list[str]:
+    sessions = open_sessions(settings.database_url)
+    now = SystemClock().now()
+    try:
+        async with sessions.read() as session:
+            found = problems(await reports.pulse(session, now=now), now=now)
+            return found + [f"  {line}" for line in await reports.why_dead(session, now=now)]
+    finally:
+        await sessions.close()
+
+
+def upgrade(database_url: str) -> None:
+    """Run the migrations on this database."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    command.upgrade(config, "head")
+
+
+def _run_service(*, serves_web: bool, works: bool) -> None:
+    settings = read_settings()
+    logs.set_up(settings.log_level, as_json=settings.log_json)
+
+    async def until_stopped(stop: asyncio.Event) -> None:
+        async with running(settings, serves_web=serves_web, works=works) as service:
+            where = f"http://{settings.host}:{service.port}" if serves_web else "worker"
+            out.print(f"思域已启动：{where}", highlight=False)
+            await stop.wait()
+
+    _run(until_stopped)
+
+
+def _run(body: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run until the body ends or somebody stops us; Ctrl-C and SIGTERM stop cleanly."""
+
+    async def wrapped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(name, stop.set)
+        await body(stop)
+
+    uvloop.run(wrapped())

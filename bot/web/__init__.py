@@ -1,0 +1,1 @@
+"""What browsers and machines ask of the service over HTTP."""

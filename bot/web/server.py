@@ -1,0 +1,70 @@
+"""Routes, middlewares, error pages, health: one aiohttp application for everything the service serves."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import sqlalchemy as sa
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.app import App
+from bot.web import status
+from crm.base.errors import Busy, ShopError
+
+log = logging.getLogger(__name__)
+
+APP = web.AppKey("app", App)
+Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(app: App, routes: Sequence[web.RouteDef]) -> web.Application:
+    """The application; `routes` are the callback's, and later the pages'."""
+    site = web.Application(middlewares=[errors])
+    site[APP] = app
+    site.add_routes(
+        [web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics), web.get("/", front)]
+    )
+    site.add_routes(routes)
+    return site
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Respond) -> web.StreamResponse:
+    """A planned refusal is its status; a bug is a plain 500 whose traceback stays in the log."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except ShopError as refusal:
+        log.info("http.refused", extra={"path": request.path, "code": refusal.code})
+        headers = {"Retry-After": f"{refusal.retry_after:.0f}"} if isinstance(refusal, Busy) else None
+        return web.json_response({"error": refusal.code}, status=refusal.status, headers=headers)
+    except Exception:
+        log.exception("http.failed", extra={"path": request.path})
+        return web.json_response({"error": "internal"}, status=500)
+
+
+async def alive(_request: web.Request) -> web.Response:
+    """The process answers."""
+    return web.Response(text="ok")
+
+
+async def ready(request: web.Request) -> web.Response:
+    """The database answers too."""
+    try:
+        async with request.app[APP].sessions.read() as session:
+            await session.execute(sa.text("SELECT 1"))
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("http.not_ready", extra={"error": str(error)})
+        return web.Response(status=503, text="database unavailable")
+    return web.Response(text="ok")
+
+
+async def metrics(_request: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def front(request: web.Request) -> web.Response:
+    """A glance for whoever runs it: is everything moving, is anything stuck."""
+    return web.Response(text=await status.page(request.app[APP]), content_type="text/html")

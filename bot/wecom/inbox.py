@@ -1,0 +1,155 @@
+"""Handles stored callbacks: greets within the code's seconds, then brings crm up to what WeCom says now.
+
+A callback is a hint, not the truth: what changed is read back from WeCom, so lost, repeated and reordered callbacks
+end alike. Taking a row moves its `not_before` ahead, which is its lease: a crash gives it back after a minute.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from bot import texts
+from bot.app import App
+from bot.metrics import ALERTS
+from bot.models.gateway import CallbackRow, Handling, KfAccount
+from bot.wecom import event_xml, events, lanes
+from bot.wecom.api.call import pages
+from bot.wecom.client import WecomClient
+from bot.wecom.errors import WecomError
+from bot.wecom.sync import Sync
+from crm.base import outbox
+from crm.base.db import insert
+from crm.staff import name_of
+
+log = logging.getLogger(__name__)
+
+TOGETHER = 20
+LEASE = timedelta(seconds=60)
+TRIES = 6
+ACCOUNTS_EVERY = 600.0  # seconds between looks at the list of kf accounts
+Handle = Callable[[Any], Awaitable[None]]
+
+
+class InboxWorker:
+    """Works off stored callbacks, some side by side."""
+
+    def __init__(self, app: App, client: WecomClient, sync: Sync, *, main_app: str) -> None:
+        self._app, self._client, self._main_app = app, client, main_app
+        self._handlers: Mapping[type[events.Event], Handle] = {
+            events.ExternalContactEvent: sync.take_contact_event,
+            events.GroupEvent: sync.take_group_event,
+            events.TagChanged: sync.take_tag_event,
+            events.KfAccountAuthChanged: self._accounts_changed,
+        }
+
+    async def run(self) -> None:
+        """Forever: take what is due, handle it, wait for a tap."""
+        while True:
+            if not await self.round():
+                await self._app.peers.wait("inbox", seconds=1.0)
+
+    async def round(self) -> int:
+        rows = await self._take()
+        await asyncio.gather(*(self._handle(row) for row in rows))
+        return len(rows)
+
+    async def _take(self) -> Sequence[CallbackRow]:
+        """Lease some rows, and put the greetings they allow on their lane in the same transaction."""
+        now = self._app.clock.now()
+        due = (
+            sa.select(CallbackRow.id)
+            .where(CallbackRow.status == Handling.OPEN, CallbackRow.not_before <= now)
+            .order_by(CallbackRow.not_before, CallbackRow.id)
+            .limit(TOGETHER)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._app.sessions.begin() as session:
+            leased = await session.scalars(
+                sa.update(CallbackRow)
+                .where(CallbackRow.id.in_(due.scalar_subquery()))
+                .values(not_before=now + LEASE, attempts=CallbackRow.attempts + 1)
+                .returning(CallbackRow)
+                .execution_options(synchronize_session=False)
+            )
+            rows = sorted(leased.all(), key=lambda row: row.id)
+            for row in rows:
+                event = event_xml.parse_event(row.body.encode())
+                if isinstance(event, events.ExternalContactAdded | events.MsgAuditApproved) and event.welcome_code:
+                    name = await name_of(session, event.userid)
+                    greeting = self._greeting(row.app, event, staff_name=name)
+                    await outbox.put(session, [greeting], now=now)
+        if rows:
+            self._app.peers.tap("send")
+        return rows
+
+    def _greeting(
+        self, app: str, event: events.ExternalContactAdded | events.MsgAuditApproved, *, staff_name: str
+    ) -> outbox.Message:
+        words = texts.WELCOME_CONTACT.format(shop=self._app.shop.name, staff=staff_name or "客服")
+        return lanes.welcome(
+            app, event.welcome_code, {"text": {"content": words}}, deadline=event.created_at + lanes.CODE_LIFE
+        )
+
+    async def _handle(self, row: CallbackRow) -> None:
+        event = event_xml.parse_event(row.body.encode())
+        try:
+            for kind, handle in self._handlers.items():
+                if isinstance(event, kind):
+                    await handle(event)
+        except WecomError as error:
+            await self._again(row, str(error))
+        except Exception as bug:
+            log.exception("inbox.failed", extra={"callback_id": row.id})
+            await self._again(row, f"{type(bug).__name__}: {bug}")
+        else:
+            await self._close(row, Handling.DONE)
+
+    async def _again(self, row: CallbackRow, why: str) -> None:
+        now = self._app.clock.now()
+        if row.attempts >= TRIES:
+            ALERTS.labels("callback_dead").inc()
+            await self._close(row, Handling.DEAD, why)
+            return
+        later = outbox.retry_at(row.attempts, now=now, chance=self._app.chance)
+        await self._write(row, not_before=later, error=why[:500])
+
+    async def _close(self, row: CallbackRow, status: Handling, why: str | None = None) -> None:
+        await self._write(row, status=status, done_at=self._app.clock.now(), error=why and why[:500])
+
+    async def _write(self, row: CallbackRow, **values: Any) -> None:
+        async with self._app.sessions.begin() as session:
+            await session.execute(sa.update(CallbackRow).where(CallbackRow.id == row.id).values(**values))
+
+    async def _accounts_changed(self, _event: events.KfAccountAuthChanged) -> None:
+        await self.refresh_accounts()
+
+    async def keep_accounts(self) -> None:
+        """Forever: know which kf accounts we may pull; callbacks tell, and now and then we ask."""
+        while True:
+            await self.refresh_accounts()
+            await self._app.peers.wait("accounts", seconds=ACCOUNTS_EVERY)
+
+    async def refresh_accounts(self) -> None:
+        """Bring kf_accounts up to the listing: new ones are pulled from now on, missing ones no more."""
+        found = {
+            account.open_kfid: account.name
+            async for page in pages(self._client.kf.account_list)
+            for account in page.items
+        }
+        now = self._app.clock.now()
+        async with self._app.sessions.begin() as session:
+            for open_kfid, name in sorted(found.items()):
+                row = insert(session, KfAccount).values(open_kfid=open_kfid, name=name, app=self._main_app)
+                await session.execute(
+                    row.on_conflict_do_update(index_elements=["open_kfid"], set_={"name": name, "removed_at": None})
+                )
+            await session.execute(
+                sa.update(KfAccount)
+                .where(KfAccount.open_kfid.not_in(found), KfAccount.removed_at.is_(None))
+                .values(removed_at=now)
+            )
+        self._app.peers.tap("pull")

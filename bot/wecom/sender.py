@@ -1,0 +1,266 @@
+"""From the outbox to WeCom: lanes side by side, order within a key, each message settled once.
+
+The claim and the window slot commit before the call; the settlement after it. Killed in between, the message is tried
+again with the same msgid, which WeCom refuses as a duplicate, and that refusal counts as sent.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from bot.metrics import ALERTS, SEND_SECONDS, SENDS
+from bot.models.conversation import Conversation, KfSend
+from bot.wecom import lanes
+from bot.wecom.errors import (
+    DuplicateMsgid,
+    OutcomeUnknown,
+    RateLimited,
+    Retry,
+    SessionEnded,
+    SessionRefusesSend,
+    WecomError,
+)
+from bot.wecom.sending import Lane, Sent
+from crm.base import outbox
+from crm.base.clock import Clock
+from crm.base.db import Sessions
+from crm.base.groupcommit import GroupCommit
+from crm.base.outbox import Claimed, OutboxRow, Settlement, Status
+from crm.base.peers import Peers
+
+log = logging.getLogger(__name__)
+
+WINDOW = timedelta(hours=48)
+WINDOW_MESSAGES = 5  # for each message of the customer's
+RESERVED = 1  # of them, for a person
+CLOCKS_DIFFER = timedelta(seconds=2)  # send_time is WeCom's clock in whole seconds; a slot near it counts as after it
+TRIES = 8
+HOUSEKEEPING = timedelta(seconds=10)
+PATIENCE = 5.0  # seconds for messages in hand when the service stops
+IDLE = 0.5  # seconds between looks without a tap
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a try ended, and what else it taught us; both commit together."""
+
+    settlement: Settlement
+    learnt: tuple[sa.Executable, ...] = ()
+    messages: tuple[outbox.Message, ...] = ()
+
+
+class Sender:
+    """Takes messages of its lanes from the outbox, sends them, writes down how it went."""
+
+    def __init__(
+        self, sessions: Sessions, peers: Peers, clock: Clock, chance: random.Random, table: Mapping[str, Lane]
+    ) -> None:
+        self._sessions, self._peers, self._clock, self._chance = sessions, peers, clock, chance
+        self._lanes = table
+        self._in_hand: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._kept_house_at: datetime | None = None
+        self._settling: GroupCommit[Outcome, None] = GroupCommit(sessions, self._write)
+
+    async def run(self) -> None:
+        """Forever: take what may leave, send it; between looks, wait for a tap."""
+        await self._settling.start()
+        try:
+            while True:
+                await self._keep_house()
+                if not await self._take_some():
+                    await self._peers.wait("send", seconds=IDLE)
+        finally:
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Let the messages in hand end and be settled; who takes too long is cut off and sent again later."""
+        if self._tasks:
+            _, slow = await asyncio.wait(self._tasks, timeout=PATIENCE)
+            for task in slow:
+                task.cancel()
+        await self._settling.stop()
+
+    async def _take_some(self) -> int:
+        room = {name: lane.concurrency - self._in_hand[name] for name, lane in self._lanes.items()}
+        due = await self._due([name for name, free in room.items() if free > 0])
+        if not due:
+            return 0
+        now = self._clock.now()
+        claimed: list[Claimed] = []
+        async with self._sessions.begin() as session:
+            for name in due:
+                claimed += await outbox.claim(session, [name], worker=self._peers.number, now=now, limit=room[name])
+            refused = await take_slots(session, [one for one in claimed if one.lane == lanes.KF], now=now)
+            for one, reason in refused:
+                log.warning("sender.no_slot", extra={"outbox_id": one.id, "reason": reason})
+                SENDS.labels(one.lane, "no_slot").inc()
+            settlements = [Settlement(id=one.id, status=Status.DEAD, error=reason) for one, reason in refused]
+            await outbox.settle(await session.connection(), settlements, worker=self._peers.number, now=now)
+        out = {one.id for one, _ in refused}
+        for one in claimed:
+            if one.id not in out:
+                self._start(one)
+        return len(claimed)
+
+    async def _due(self, names: Sequence[str]) -> list[str]:
+        """Which of these lanes have something that may leave; a look that writes nothing."""
+        async with self._sessions.read() as session:
+            rows = await session.scalars(
+                sa.select(OutboxRow.lane)
+                .where(
+                    OutboxRow.status == Status.WAITING,
+                    OutboxRow.lane.in_(names),
+                    OutboxRow.not_before <= self._clock.now(),
+                )
+                .distinct()
+            )
+            return list(rows)
+
+    def _start(self, one: Claimed) -> None:
+        self._in_hand[one.lane] += 1
+        task = asyncio.create_task(self._carry(one), name=f"send:{one.lane}:{one.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, one: Claimed) -> None:
+        try:
+            await self._settling.submit(await self._try(one))
+        except Exception:  # the lease runs out and the message is taken again
+            log.exception("sender.unsettled", extra={"outbox_id": one.id})
+        finally:
+            self._in_hand[one.lane] -= 1
+            self._peers.tap("send")  # the next of this key may leave
+
+    async def _try(self, one: Claimed) -> Outcome:
+        try:
+            sent = await self._lanes[one.lane].send(one)
+        except DuplicateMsgid:  # an earlier try went through
+            sent = Sent({"msgid": one.dedupe_key})
+        except WecomError as error:
+            return self._failed(one, error)
+        except Exception as bug:
+            log.exception("sender.failed", extra={"outbox_id": one.id, "lane": one.lane})
+            ALERTS.labels("sender_bug").inc()
+            return self._again_or_dead(one, f"{type(bug).__name__}: {bug}"[:500])
+        SENDS.labels(one.lane, "sent").inc()
+        SEND_SECONDS.labels(one.lane).observe((self._clock.now() - one.created_at).total_seconds())
+        return Outcome(Settlement(id=one.id, status=Status.SENT, result=sent.result), sent.learnt, sent.messages)
+
+    def _failed(self, one: Claimed, error: WecomError) -> Outcome:
+        SENDS.labels(one.lane, type(error).__name__).inc()
+        log.warning("sender.refused", extra={"outbox_id": one.id, "lane": one.lane, "error": str(error)})
+        if error.alert:
+            ALERTS.labels(type(error).__name__).inc()
+        if isinstance(error, RateLimited):
+            later = self._clock.now() + timedelta(seconds=error.retry_after)
+            return Outcome(
+                Settlement(id=one.id, status=Status.WAITING, not_before=later, error=str(error), keep_attempt=True)
+            )
+        if isinstance(error, OutcomeUnknown):
+            if one.repeatable:
+                return self._again_or_dead(one, str(error))
+            return Outcome(Settlement(id=one.id, status=Status.UNKNOWN, error=str(error)))
+        if error.retry in (Retry.BACKOFF, Retry.TOKEN):
+            return self._again_or_dead(one, str(error))
+        return Outcome(Settlement(id=one.id, status=Status.DEAD, error=str(error)), _lessons(one, error))
+
+    def _again_or_dead(self, one: Claimed, why: str) -> Outcome:
+        """Try again later; a message with a deadline as long as that allows, another a limited number of times."""
+        later = outbox.retry_at(one.attempts, now=self._clock.now(), chance=self._chance)
+        over = later >= one.deadline if one.deadline is not None else one.attempts >= TRIES
+        if over:
+            return Outcome(Settlement(id=one.id, status=Status.DEAD, error=why))
+        return Outcome(Settlement(id=one.id, status=Status.WAITING, not_before=later, error=why))
+
+    async def _write(self, connection: AsyncConnection, outcomes: Sequence[Outcome]) -> list[None]:
+        now = self._clock.now()
+        settlements = [one.settlement for one in outcomes]
+        await outbox.settle(connection, settlements, worker=self._peers.number, now=now)
+        for one in outcomes:
+            for statement in one.learnt:
+                await connection.execute(statement)
+            await outbox.put(connection, one.messages, now=now)
+        return [None] * len(outcomes)
+
+    async def _keep_house(self) -> None:
+        """Bury what is too late; take back what dead senders had in hand."""
+        now = self._clock.now()
+        if self._kept_house_at is not None and now - self._kept_house_at < HOUSEKEEPING:
+            return
+        self._kept_house_at = now
+        async with self._sessions.begin() as session:
+            await outbox.expire(session, now=now)
+            await outbox.free(session, alive=await self._peers.alive(session), now=now)
+
+
+def _lessons(one: Claimed, error: WecomError) -> tuple[sa.Executable, ...]:
+    """A refused kf message used no slot, and a session that refuses is not where we thought."""
+    if one.lane != lanes.KF:
+        return ()
+    learnt: list[sa.Executable] = [sa.delete(KfSend).where(KfSend.outbox_id == one.id)]
+    if isinstance(error, SessionRefusesSend | SessionEnded):
+        conversation = one.body["conversation_id"]
+        learnt.append(sa.update(Conversation).where(Conversation.id == conversation).values(service_state=None))
+    return tuple(learnt)
+
+
+async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: datetime) -> list[tuple[Claimed, str]]:
+    """Take one slot of its conversation's window for each message; returns those that get none, and why.
+
+    A message that is tried again keeps the slot it has. Only one message of a conversation is in hand at a time
+    (its outbox key), so two senders never count the same window at once.
+    """
+    if not claimed:
+        return []
+    held = set(
+        await session.scalars(sa.select(KfSend.outbox_id).where(KfSend.outbox_id.in_([one.id for one in claimed])))
+    )
+    new = [one for one in claimed if one.id not in held]
+    windows = await _windows(session, [one.body["conversation_id"] for one in new])
+    refused, taken = [], []
+    for one in new:
+        conversation = one.body["conversation_id"]
+        heard_at, used = windows.get(conversation, (None, 0))
+        allowed = WINDOW_MESSAGES - (0 if one.body.get("by_person") else RESERVED)
+        if heard_at is None or now >= heard_at + WINDOW:
+            refused.append((one, "over 48 hours since the customer's last message"))
+        elif used >= allowed:
+            refused.append((one, f"window full: {used} of {WINDOW_MESSAGES} used"))
+        else:
+            taken.append(
+                {
+                    "outbox_id": one.id,
+                    "conversation_id": one.body["conversation_id"],
+                    "msgid": one.dedupe_key,
+                    "taken_at": now,
+                }
+            )
+    if taken:
+        await session.execute(sa.insert(KfSend), taken)
+    return refused
+
+
+async def _windows(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, tuple[datetime | None, int]]:
+    """For each conversation when the customer last wrote, and how many slots were taken since."""
+    conversations = await session.execute(
+        sa.select(Conversation.id, Conversation.last_customer_at).where(Conversation.id.in_(conversation_ids))
+    )
+    heard = {row.id: row.last_customer_at for row in conversations}
+    opened = {number: at - CLOCKS_DIFFER for number, at in heard.items() if at is not None}
+    if not opened:
+        return {}
+    taken = await session.execute(
+        sa.select(KfSend.conversation_id, KfSend.taken_at).where(
+            KfSend.conversation_id.in_(opened), KfSend.taken_at >= min(opened.values())
+        )
+    )
+    used = Counter(row.conversation_id for row in taken if row.taken_at >= opened[row.conversation_id])
+    return {number: (at, used[number]) for number, at in heard.items()}

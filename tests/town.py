@@ -1,0 +1,143 @@
+"""A small town for tests: a simulated WeCom with one shop, and the service running against it over HTTP."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from pydantic import SecretStr
+
+from bot.bootstrap import Service, running
+from bot.settings import Settings, WecomApp
+from bot.simulator.server import serve
+from bot.simulator.simulator import Options, Simulator
+from crm.base.clock import MovableClock
+
+CORP_ID = "ww0000000000000001"
+AGENT_ID = 1000002
+SECRET = "town-secret"
+TOKEN = "TownToken2026"
+AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+KF = "wk0000000000000001"
+SERVICER = "wangxiaomei"
+FAQ = """id,question,similar,answer
+ship,多久发货,什么时候发货|几天能发货,【发货】付款后 48 小时内发出。
+free,满多少包邮,包邮吗|运费怎么算,【包邮】满 88 元包邮。
+return,支持七天无理由退货吗,怎么退货|可以退货吗,【退货】签收 7 天内未拆封可退。
+points,积分怎么用,积分有什么用|积分能抵钱吗,【积分】100 积分抵 1 元。
+invoice,可以开发票吗,怎么开发票|能开票吗,【发票】支持电子发票。
+"""
+QUESTIONS = {
+    "多久发货": "【发货】",
+    "满多少包邮": "【包邮】",
+    "怎么退货": "【退货】",
+    "积分怎么用": "【积分】",
+    "可以开发票吗": "【发票】",
+}
+
+
+def settings(database_url: str, simulator: str, faq: Path, **more: Any) -> Settings:
+    """The town's shop; the FAQ file is written beside the database."""
+    faq.write_text(FAQ, encoding="utf-8")
+    app = WecomApp(agent_id=AGENT_ID, secret=SecretStr(SECRET), token=SecretStr(TOKEN), aes_key=SecretStr(AES_KEY))
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        wecom_api_url=simulator,
+        corp_id=CORP_ID,
+        apps={"main": app},
+        port=0,
+        shop_name="毛球小铺",
+        faq_file=faq,
+        **more,
+    )
+
+
+def new_simulator(clock: MovableClock | None = None, *, options: Options | None = None) -> Simulator:
+    """One app, one kf account with one servicer, and employees who may have customers."""
+    simulator = Simulator(clock or MovableClock(), random.Random(7), corpid=CORP_ID, options=options)
+    world = simulator.world
+    world.register_app(AGENT_ID, "私域助手", SECRET)
+    for userid, name in ((SERVICER, "王小美"), ("liqiang", "李强")):
+        world.add_staff(userid, name)
+    world.add_kf_account("毛球小铺客服", KF, [SERVICER])
+    return simulator
+
+
+@dataclass
+class Town:
+    """What a test touches: the phone's side through `simulator`, the shop's through `service`."""
+
+    simulator: Simulator
+    origin: str
+    service: Service
+    clock: MovableClock
+
+    def customer(self, name: str = "陈晓") -> str:
+        return self.simulator.world.add_customer(name).external_userid
+
+    def says(self, customer: str, content: str, menu_id: str | None = None) -> None:
+        self.simulator.world.customer_says(customer, KF, content, menu_id)
+
+    def phone(self, customer: str, chat: str = KF) -> list[dict[str, Any]]:
+        """What the customer sees, oldest first."""
+        return self.simulator.world.seen_by_customer(customer, chat)
+
+    def heard(self, customer: str) -> list[str]:
+        """What the bot said to the customer, as text."""
+        return [words(message) for message in self.phone(customer) if message["from"]["kind"] == "bot"]
+
+    async def until(self, condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
+        """Wait until the condition holds; fails with the last thing it said."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not (found := condition()):
+            assert asyncio.get_running_loop().time() < end, f"not within {seconds} s: {found!r}"
+            await asyncio.sleep(0.01)
+        return found
+
+    async def quiet(self, seconds: float = 0.4) -> None:
+        """Long enough for a wrong message to show."""
+        await asyncio.sleep(seconds)
+
+
+def words(message: dict[str, Any]) -> str:
+    body = message[message["msgtype"]]
+    return str(body.get("content") or body.get("head_content") or body)
+
+
+@asynccontextmanager
+async def town(
+    database_url: str, folder: Path, *, simulator: Simulator | None = None, **more: Any
+) -> AsyncIterator[Town]:
+    """The town, open for business: the callback address is verified the way the vendor does it."""
+    simulator = simulator or new_simulator()
+    assert isinstance(simulator.clock, MovableClock)
+    runner = await serve(simulator, port=0)
+    origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    simulator.origin = origin
+    try:
+        chosen = settings(database_url, origin, folder / "faq.csv", **more)
+        async with running(chosen, clock=simulator.clock, chance=random.Random(7)) as service:
+            await connect(origin, service.port)
+            yield Town(simulator, origin, service, simulator.clock)
+    finally:
+        await runner.cleanup()
+
+
+async def connect(simulator: str, port: int) -> None:
+    """Save the service's address in the admin console, which asks it for a signed echo first."""
+    callback = {"url": f"http://127.0.0.1:{port}/wecom/callback/main", "token": TOKEN, "aes_key": AES_KEY}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{simulator}/sim/apps/{AGENT_ID}/callback", json=callback) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+
+
+def at(instant: float) -> datetime:
+    return datetime.fromtimestamp(instant, UTC)
