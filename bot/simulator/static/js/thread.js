@@ -7,6 +7,7 @@ import { longTime } from "./when.js";
 
 const GAP_SECONDS = 300; // a longer silence gets a line with the time, as in WeChat
 const NEAR_BOTTOM_PX = 120;
+const PICTURE_PX = 400; // a picture is at most so tall, with what stands around it
 const PAGE = 100;
 
 export class Thread {
@@ -24,6 +25,7 @@ export class Thread {
     this.pending = h("div.thread-drafts");
     this.element = h("div.thread", { tabindex: "0", "aria-label": "聊天内容", onscroll: () => this.loadEarlier() },
       this.list, this.pending);
+    this.element.addEventListener("load", () => this.isNearBottom(PICTURE_PX) && this.toBottom(), true); // a picture grew
   }
 
   async open() {
@@ -168,9 +170,9 @@ export class Thread {
     if (draft) this.dropDraft(draft);
   }
 
-  isNearBottom() {
+  isNearBottom(tolerance = NEAR_BOTTOM_PX) {
     const { scrollHeight, scrollTop, clientHeight } = this.element;
-    return scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    return scrollHeight - scrollTop - clientHeight < tolerance;
   }
 
   toBottom() {

@@ -1,4 +1,4 @@
-/** The console: the clock, the faults, the callbacks, and the calls the service makes, refreshed while one watches. */
+/** The console: the clock, the faults, the callbacks, the company's apps, groups and robots, and the calls the service makes, refreshed while one watches. */
 
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -7,9 +7,11 @@ import { callbacks } from "./callbacks.js";
 import { calls } from "./calls.js";
 import { clock } from "./clock.js";
 import { faults } from "./faults.js";
+import { groups } from "./groups.js";
+import { robots } from "./robots.js";
 
 const REFRESH_MS = 2000;
-const PARTS = [clock(), callbacks(), faults(), addresses(), calls()];
+const PARTS = [clock(), callbacks(), faults(), addresses(), groups(), robots(), calls()];
 
 /** A part is {element, path, show(answer)}: asked again after anything was changed, and every two seconds while visible. */
 async function refresh() {

@@ -4,6 +4,8 @@ import { get, post } from "../api.js";
 import { fill, h, icon, ICONS, toast } from "../dom.js";
 import { cell } from "./cells.js";
 
+const MOST = 200; // a shop may have many thousands
+
 export function picker(choose) {
   const list = h("div.people", { "aria-live": "polite" }, h("p.empty", {}, "正在找人…"));
   const search = h("input.weui-search-bar__input", { type: "search", placeholder: "搜索名字", "aria-label": "搜索客户", "data-test": "customer-search" });
@@ -28,7 +30,11 @@ function rows(customers, wanted, choose) {
   if (!matching.length) return h("p.empty", {}, wanted ? `没有叫“${wanted}”的客户` : "还没有客户，在下面添一位吧");
   const entry = ({ external_userid: id, name, avatar }) =>
     cell({ face: { name, avatar, id }, test: "customer", id, tap: () => choose(id) });
-  return h("div.weui-cells", {}, matching.map(entry));
+  const more = matching.length - MOST;
+  return [
+    h("div.weui-cells", {}, matching.slice(0, MOST).map(entry)),
+    more > 0 ? h("p.empty", {}, `还有 ${more} 位，搜索名字就能找到`) : null,
+  ];
 }
 
 function newcomer(choose) {

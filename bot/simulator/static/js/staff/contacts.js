@@ -28,7 +28,15 @@ function list(client) {
   };
   search.addEventListener("input", show);
   show();
-  return [search, found];
+  return [search, welcomeSwitch(client), found];
+}
+
+/** With a welcome set in the admin console, the vendor sends that one and gives the apps no welcome_code. */
+function welcomeSwitch(client) {
+  const { console_welcome: on = false } = client.world.staff;
+  const flip = () => client.attempt(() => post(client.path("console_welcome"), { on: !on }));
+  return h("div.switches", {}, h("button.switch", { type: "button", role: "switch", "aria-checked": String(on), "data-id": "console-welcome", onclick: flip },
+    h("span", {}, "后台欢迎语", h("small", {}, on ? "已配置，应用拿不到欢迎码" : "未配置")), h("i", { "aria-hidden": "true" })));
 }
 
 function rows(client) {
@@ -36,13 +44,13 @@ function rows(client) {
   const people = client.world.contacts.filter(({ name, remark }) => fits(name, remark));
   const groups = client.world.groups.filter(({ name }) => fits(name));
   return [
-    group(`客户（${people.length}）`, people.map((contact) => row(client, {
+    group(`客户（${people.length}）`, people, (contact) => row(client, {
       ...contact, id: contact.external_userid, test: "contact", mark: contact.one_way ? "[已删除你]" : contact.confirmed === false ? "[等你通过]" : null,
       last: { text: [contact.remark, ...contact.tags].filter(Boolean).join(" · ") },
-    })), wanted ? "没有找到" : "还没有客户。请客户在手机上扫你的码。"),
-    group(`客户群（${groups.length}）`, groups.map((chat) => row(client, {
+    }), wanted ? "没有找到" : "还没有客户。请客户在手机上扫你的码。"),
+    group(`客户群（${groups.length}）`, groups, (chat) => row(client, {
       ...chat, id: chat.chat_id, kind: "group", test: "group", last: { text: `${chat.members} 人` },
-    })), wanted ? "没有找到" : "还没有客户群"),
+    }), wanted ? "没有找到" : "还没有客户群"),
   ];
 }
 

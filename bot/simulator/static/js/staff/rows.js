@@ -4,6 +4,8 @@ import { avatar } from "../avatar.js";
 import { h } from "../dom.js";
 import { shortTime } from "../when.js";
 
+const MOST = 200;
+
 export function row(client, { id, faceOf = id, name, avatar: url, kind, last, unread, mark, test }) {
   const current = client.place.open === id;
   return h("li", {},
@@ -14,6 +16,12 @@ export function row(client, { id, faceOf = id, name, avatar: url, kind, last, un
         h("span.row-last", {}, mark ? h("em", {}, mark) : null, last?.text || ""))));
 }
 
-export function group(title, rows, nothing) {
-  return [h("h2.list-group", {}, title), rows.length ? h("ul", {}, rows) : h("p.list-none", {}, nothing)];
+/** A titled part of a list. `draw` makes one row; of many thousands the first are shown, the rest are for the search. */
+export function group(title, entries, draw, nothing) {
+  const more = entries.length - MOST;
+  return [
+    h("h2.list-group", {}, title),
+    entries.length ? h("ul", {}, entries.slice(0, MOST).map(draw)) : h("p.list-none", {}, nothing),
+    more > 0 ? h("p.list-none", {}, `还有 ${more} 个没有列出`) : null,
+  ];
 }

@@ -24,12 +24,12 @@ const idOf = (session) => `${session.open_kfid}/${session.external_userid}`;
 function list(client) {
   const { servicer_of: accounts, sessions: all } = client.world;
   if (!accounts.length) return h("p.list-none", {}, "你还不是任何客服账号的接待人员");
-  const rows = (state) => all.filter((session) => session.state === state)
-    .map((session) => row(client, { ...session, id: idOf(session), faceOf: session.external_userid, test: state === QUEUED ? "queued" : "held" }));
+  const inState = (state) => all.filter((session) => session.state === state);
+  const draw = (session) => row(client, { ...session, id: idOf(session), faceOf: session.external_userid, test: session.state === QUEUED ? "queued" : "held" });
   return [
     h("ul.switches", {}, accounts.map((account) => h("li", {}, receivingSwitch(client, account)))),
-    group("排队中", rows(QUEUED), "没有客户在排队"),
-    group("我在接待", rows(HELD), "手上没有会话"),
+    group("排队中", inState(QUEUED), draw, "没有客户在排队"),
+    group("我在接待", inState(HELD), draw, "手上没有会话"),
   ];
 }
 

@@ -22,10 +22,10 @@ export const tasks = {
 
 function list(client) {
   const all = [...client.world.tasks].sort((a, b) => b.created_at - a.created_at);
-  const rows = (wanted) => all.filter(wanted).map((task) => taskRow(client, task));
+  const draw = (task) => taskRow(client, task);
   return [
-    group("等你确认", rows(({ status }) => status === WAITING), "没有待发送的群发"),
-    group("已处理", rows(({ status }) => status !== WAITING), "还没有处理过群发"),
+    group("等你确认", all.filter(({ status }) => status === WAITING), draw, "没有待发送的群发"),
+    group("已处理", all.filter(({ status }) => status !== WAITING), draw, "还没有处理过群发"),
   ];
 }
 
