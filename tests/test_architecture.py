@@ -1,0 +1,55 @@
+"""Imports point down: bot -> campaigns -> crm, and the simulator stands alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("crm", "campaigns", "bot")
+
+
+def test_the_arrows_hold() -> None:
+    ran = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:]
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "migrations" / "versions").glob("2*.py")), ids=lambda path: path.stem)
+def test_a_migration_imports_no_application_code(source: Path) -> None:
+    assert not {name for name in imported(source) if name.split(".")[0] in PACKAGES}
+
+
+def test_only_the_wire_knows_the_vendors_library() -> None:
+    allowed = ROOT / "bot" / "wecom"
+    others = [path for path in sources() if allowed not in path.parents]
+    assert [path for path in others if any(name.startswith("wechatpy") for name in imported(path))] == []
+
+
+def test_only_the_clock_asks_the_machine_for_the_time() -> None:
+    askers = ("datetime.now(", "time.time(", "utcnow(", "date.today(", "time.monotonic(")
+    clock = ROOT / "crm" / "base" / "clock.py"
+    found = [path for path in sources() if path != clock and any(call in path.read_text() for call in askers)]
+    assert found == []
+
+
+def test_files_stay_small_enough_to_read() -> None:
+    long = {path.relative_to(ROOT): count for path in sources() if (count := len(path.read_text().splitlines())) > 450}
+    assert long == {}
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
