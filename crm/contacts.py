@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm import identities, members, staff, tags
 from crm.base import events
 from crm.identities import Person, wechat_person
-from crm.models.member import Contact, ContactEnd, MemberSource
+from crm.models.member import Contact, ContactEnd, MemberSource, Staff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,19 @@ async def history_of(session: AsyncSession, member_id: int) -> list[Contact]:
     """Every spell a member had with any of the staff, oldest first."""
     rows = await session.scalars(
         sa.select(Contact).where(Contact.member_id == member_id).order_by(Contact.added_at, Contact.id)
+    )
+    return list(rows)
+
+
+async def unseen_staff(session: AsyncSession, staff_ids: Collection[int], *, since: datetime) -> list[str]:
+    """Userids of those who have contacts by our book, none of which was shown since `since`."""
+    rows = await session.scalars(
+        sa.select(Staff.userid)
+        .join(Contact, Contact.staff_id == Staff.id)
+        .where(Staff.id.in_(staff_ids), Contact.ended_at.is_(None))
+        .group_by(Staff.userid)
+        .having(sa.func.max(Contact.seen_at) < since)
+        .order_by(Staff.userid)
     )
     return list(rows)
 

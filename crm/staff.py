@@ -19,6 +19,11 @@ async def find(session: AsyncSession, userid: str) -> Staff | None:
     return found
 
 
+async def name_of(session: AsyncSession, userid: str) -> str:
+    """What customers call them; empty while nobody told us."""
+    return await session.scalar(sa.select(Staff.name).where(Staff.key == key(userid))) or ""
+
+
 async def know(session: AsyncSession, userids: Iterable[str]) -> dict[str, int]:
     """Staff ids by key; userids met for the first time get a row."""
     spelled = {key(userid): userid for userid in userids}

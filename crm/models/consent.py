@@ -20,5 +20,5 @@ class Consent(Base):
     channel: Mapped[str] = mapped_column(sa.String(40))  # "wecom", or "any"
     granted: Mapped[bool]
     source: Mapped[str] = mapped_column(sa.String(40))  # where it was said: "chat", "h5", "console", "import"
-    wording_version: Mapped[str] = mapped_column(sa.String(40))  # of the text the member answered
+    wording_version: Mapped[str]  # of the text the member answered
     said_at: Mapped[datetime]

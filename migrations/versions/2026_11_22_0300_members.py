@@ -190,7 +190,7 @@ def _consents_and_orders() -> None:
         text("channel", 40),
         sa.Column("granted", sa.Boolean, nullable=False),
         text("source", 40),
-        text("wording_version", 40),
+        text("wording_version"),
         instant("said_at"),
     )
     op.create_index("ix_consents_member_id_topic_channel", "consents", ["member_id", "topic", "channel"])
