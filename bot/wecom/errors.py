@@ -299,11 +299,8 @@ _CODES: dict[type[WecomError], tuple[int, ...]] = {
         *(660001, 660002, 660003, 660009, 660014, 701008, 846605),
     ),
 }
-_KINDS: dict[int, type[WecomError]] = {}
-for _kind, _codes in _CODES.items():
-    for _code in _codes:
-        _KINDS.setdefault(_code, _kind)  # the first line that names a code decides: KfDeclined takes the rest of 950xx
-
+# Where two lines name a code the upper one decides: KfDeclined takes what is left of 950xx.
+_KINDS = {code: kind for kind, codes in reversed(_CODES.items()) for code in codes}
 _BLOCKS = {41094: REMINDER_BLOCK}
 
 
