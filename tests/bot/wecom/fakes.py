@@ -1,5 +1,6 @@
 """A transport that records requests and plays answers: the seam of the client's tests."""
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class FakeTransport:
     usual: dict[str, Answer] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     queued: dict[str, deque[Answer]] = field(default_factory=lambda: defaultdict(deque))
+    dead_tokens: set[str] = field(default_factory=set)
     issued: int = 0
 
     def queue(self, path: str, *answers: Answer) -> None:
@@ -36,6 +38,9 @@ class FakeTransport:
 
     async def request(self, method, path, *, params=None, json=None, data=None, timeout=10.0):
         self.requests.append(Request(method, path, dict(params or {}), json, data))
+        if (params or {}).get("access_token") in self.dead_tokens:
+            await asyncio.sleep(0)
+            raise error_for(42001, "access_token expired", path)
         answer = self.queued[path].popleft() if self.queued[path] else self.usual.get(path)
         if answer is None and path == "/cgi-bin/gettoken":
             self.issued += 1
