@@ -2,7 +2,18 @@
 
 import { h } from "./dom.js";
 
-const COLOURS = ["#6B8E9F", "#C98B6B", "#7A9E7E", "#B07BAC", "#D0A24C", "#5B8DB8", "#C46D6D", "#6F7FB5", "#4FA095", "#A0826D"];
+const COLOURS = [
+  "#6B8E9F",
+  "#C98B6B",
+  "#7A9E7E",
+  "#B07BAC",
+  "#D0A24C",
+  "#5B8DB8",
+  "#C46D6D",
+  "#6F7FB5",
+  "#4FA095",
+  "#A0826D",
+];
 export const KIND_COLOURS = { kf: "#07C160", bot: "#07C160", group: "#8FA3B8" };
 
 export function avatar({ name, avatar: url, id, kind }, size = 40) {

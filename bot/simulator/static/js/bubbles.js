@@ -24,8 +24,13 @@ export function summary(message) {
 }
 
 const SUMMARIES = {
-  image: "[图片]", voice: "[语音]", video: "[视频]", file: "[文件]", location: "[位置]",
-  miniprogram: "[小程序]", business_card: "[名片]",
+  image: "[图片]",
+  voice: "[语音]",
+  video: "[视频]",
+  file: "[文件]",
+  location: "[位置]",
+  miniprogram: "[小程序]",
+  business_card: "[名片]",
 };
 
 /** Types that draw their own white card instead of sitting in a coloured bubble. */
@@ -42,7 +47,13 @@ const DRAWN = {
   voice: ({ seconds }) => h("div.bubble-text.voice", {}, icon(ICONS.horn), seconds ? `${seconds}″` : "语音"),
   video: () => h("div.card-video", { role: "img", "aria-label": "视频" }, icon(ICONS.play)),
   location: ({ name, address }) =>
-    h("div.card-place", {}, h("b", {}, name || "位置"), h("small", {}, address || ""), h("div.map", {}, icon(ICONS.place))),
+    h(
+      "div.card-place",
+      {},
+      h("b", {}, name || "位置"),
+      h("small", {}, address || ""),
+      h("div.map", {}, icon(ICONS.place)),
+    ),
   business_card: drawBusinessCard,
 };
 
@@ -59,24 +70,27 @@ function thumbnail({ thumb_media_id: mediaId, pic_media_id: picMediaId, pic_url:
   const id = mediaId || picMediaId;
   const source = id ? mediaUrl(id) : picUrl || picurl ? safeUrl(picUrl || picurl) : null;
   const box = h("span.thumb", {}, icon(ICONS.link));
-  if (source) box.replaceChildren(h("img", { src: source, alt: "", onerror: () => box.replaceChildren(icon(ICONS.link)) }));
+  if (source)
+    box.replaceChildren(h("img", { src: source, alt: "", onerror: () => box.replaceChildren(icon(ICONS.link)) }));
   return box;
 }
 
 function drawLink(payload, on) {
   const { title = "", desc = "", url = "" } = payload;
-  const inside = [
-    h("b", {}, title || url),
-    h("div.card-link-row", {}, h("span", {}, desc || url), thumbnail(payload)),
-  ];
+  const inside = [h("b", {}, title || url), h("div.card-link-row", {}, h("span", {}, desc || url), thumbnail(payload))];
   const address = safeUrl(url);
   return address ? link(address, inside, on.open, "a.card-link") : h("div.card-link", {}, inside);
 }
 
 function drawMenu({ head_content: head, list = [], tail_content: tail }, on) {
   const lines = list.map((item) => MENU_ITEMS[item.type]?.(item[item.type] || {}, on));
-  return h("div.bubble-text.menu", {},
-    head && h("p", {}, linked(head, on.open)), lines, tail && h("p", {}, linked(tail, on.open)));
+  return h(
+    "div.bubble-text.menu",
+    {},
+    head && h("p", {}, linked(head, on.open)),
+    lines,
+    tail && h("p", {}, linked(tail, on.open)),
+  );
 }
 
 const MENU_ITEMS = {
@@ -91,15 +105,29 @@ const MENU_ITEMS = {
 };
 
 function drawMiniprogram(payload) {
-  return h("div.card-mini", {},
-    h("small", {}, payload.appid || "小程序"), h("b", {}, payload.title || ""), thumbnail(payload), h("footer", {}, "小程序"));
+  return h(
+    "div.card-mini",
+    {},
+    h("small", {}, payload.appid || "小程序"),
+    h("b", {}, payload.title || ""),
+    thumbnail(payload),
+    h("footer", {}, "小程序"),
+  );
 }
 
 /** A member's card, or an invitation to a group (the vendor's "upgrade service" shows either, with its own wording). */
 function drawBusinessCard({ userid = "", chat_id: chatId, title, wording }, on) {
   const name = chatId ? title : on.nameOf?.(userid) || userid;
   const face = avatar({ name, id: chatId || userid, kind: chatId ? "group" : "staff" });
-  return h("button.card-person", { type: "button", "data-test": "business-card", onclick: () => (chatId ? on.join?.(chatId) : on.add?.(userid)) },
-    h("span.card-person-row", {}, face, h("span", {}, h("b", {}, name), wording ? h("small.wording", {}, wording) : null)),
-    h("small.card-foot", {}, chatId ? "群聊邀请 · 点一下进群" : "企业微信名片 · 点一下添加"));
+  return h(
+    "button.card-person",
+    { type: "button", "data-test": "business-card", onclick: () => (chatId ? on.join?.(chatId) : on.add?.(userid)) },
+    h(
+      "span.card-person-row",
+      {},
+      face,
+      h("span", {}, h("b", {}, name), wording ? h("small.wording", {}, wording) : null),
+    ),
+    h("small.card-foot", {}, chatId ? "群聊邀请 · 点一下进群" : "企业微信名片 · 点一下添加"),
+  );
 }

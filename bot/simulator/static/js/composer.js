@@ -6,7 +6,14 @@ const MAX_ROWS_PX = 120;
 
 /** onSend(text) is called with what was written, trimmed and not empty. `beside` goes between field and button. */
 export function composer({ onSend, placeholder = "", before = null, beside = null }) {
-  const field = h("textarea", { rows: "1", placeholder, "aria-label": "输入消息", "data-test": "composer", maxlength: "2000", enterkeyhint: "send" });
+  const field = h("textarea", {
+    rows: "1",
+    placeholder,
+    "aria-label": "输入消息",
+    "data-test": "composer",
+    maxlength: "2000",
+    enterkeyhint: "send",
+  });
   const button = h("button.send", { type: "submit", "data-test": "send", disabled: true }, "发送");
   const form = h("form.composer", {}, before, field, beside, button);
   const settle = () => {

@@ -41,13 +41,15 @@ export function icon(pathData) {
 
 export const ICONS = {
   chat: "M21 11.5a8.4 8.4 0 0 1-9 8 10 10 0 0 1-3.6-.7L4 20l1.1-3.6A7.6 7.6 0 0 1 3 11.5a8.4 8.4 0 0 1 9-8 8.4 8.4 0 0 1 9 8z",
-  people: "M16 20v-1.5a4 4 0 0 0-4-4H6.5a4 4 0 0 0-4 4V20M9.2 11a3.7 3.7 0 1 0 0-7.4 3.7 3.7 0 0 0 0 7.4M21.5 20v-1.5a4 4 0 0 0-3-3.8M15.5 3.8a3.7 3.7 0 0 1 0 7.1",
+  people:
+    "M16 20v-1.5a4 4 0 0 0-4-4H6.5a4 4 0 0 0-4 4V20M9.2 11a3.7 3.7 0 1 0 0-7.4 3.7 3.7 0 0 0 0 7.4M21.5 20v-1.5a4 4 0 0 0-3-3.8M15.5 3.8a3.7 3.7 0 0 1 0 7.1",
   compass: "M12 21.5a9.5 9.5 0 1 0 0-19 9.5 9.5 0 0 0 0 19M15.8 8.2l-2.1 5.5-5.5 2.1 2.1-5.5z",
-  person: "M19.5 20.5v-1.8a4.2 4.2 0 0 0-4.2-4.2H8.7a4.2 4.2 0 0 0-4.2 4.2v1.8M12 11a3.9 3.9 0 1 0 0-7.8A3.9 3.9 0 0 0 12 11",
+  person:
+    "M19.5 20.5v-1.8a4.2 4.2 0 0 0-4.2-4.2H8.7a4.2 4.2 0 0 0-4.2 4.2v1.8M12 11a3.9 3.9 0 1 0 0-7.8A3.9 3.9 0 0 0 12 11",
   back: "M15 4.5 7.5 12l7.5 7.5",
   close: "M6 6l12 12M18 6L6 18",
   plus: "M12 21.5a9.5 9.5 0 1 0 0-19 9.5 9.5 0 0 0 0 19M12 7.5v9M7.5 12h9",
-  more: "M5 12h.01M12 12h.01M19 12h.01",
+  more: "M4.5 12a.5.5 0 1 0 1 0 .5.5 0 1 0-1 0M11.5 12a.5.5 0 1 0 1 0 .5.5 0 1 0-1 0M18.5 12a.5.5 0 1 0 1 0 .5.5 0 1 0-1 0",
   picture: "M4 4.5h16v15H4zM8.5 10a1.3 1.3 0 1 0 0-2.6 1.3 1.3 0 0 0 0 2.6M20 15.5l-5-5-9 9",
   place: "M12 21.5s7-6.5 7-11.7A7 7 0 0 0 5 9.8c0 5.2 7 11.7 7 11.7zM12 12.3a2.6 2.6 0 1 0 0-5.2 2.6 2.6 0 0 0 0 5.2",
   link: "M10 13.5a4.5 4.5 0 0 0 6.7.5l2.6-2.6a4.5 4.5 0 0 0-6.4-6.4L11.5 6.5M14 10.5a4.5 4.5 0 0 0-6.7-.5l-2.6 2.6a4.5 4.5 0 0 0 6.4 6.4l1.4-1.5",
@@ -75,9 +77,12 @@ export function confirmed(question, { yes = "确定", danger = false, inside = d
   const choose = (answer) => () => dialog.close(answer);
   dialog.append(
     h("p", {}, question),
-    h("div.ask-buttons", {},
+    h(
+      "div.ask-buttons",
+      {},
       h("button", { type: "button", onclick: choose("no") }, "取消"),
-      h(danger ? "button.danger" : "button.yes", { type: "button", "data-test": "yes", onclick: choose("yes") }, yes)),
+      h(danger ? "button.danger" : "button.yes", { type: "button", "data-test": "yes", onclick: choose("yes") }, yes),
+    ),
   );
   showOver(inside, dialog);
   return new Promise((resolve) => {

@@ -3,7 +3,8 @@
 import { h } from "./dom.js";
 import { link, safeUrl } from "./words.js";
 
-const INLINE = /\*\*(.+?)\*\*|`([^`]+)`|\[([^\]]*)\]\(([^)\s]+)\)|<font color=["']?(info|comment|warning)["']?>(.*?)<\/font>/g;
+const INLINE =
+  /\*\*(.+?)\*\*|`([^`]+)`|\[([^\]]*)\]\(([^)\s]+)\)|<font color=["']?(info|comment|warning)["']?>(.*?)<\/font>/g;
 
 export function markdown(source, open) {
   return source.split("\n").map((line) => block(line, open));

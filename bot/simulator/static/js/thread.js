@@ -23,8 +23,12 @@ export class Thread {
     this.drafts = [];
     this.list = h("div.thread-list", { role: "log", "aria-live": "polite", "aria-label": "聊天记录" });
     this.pending = h("div.thread-drafts");
-    this.element = h("div.thread", { tabindex: "0", "aria-label": "聊天内容", onscroll: () => this.loadEarlier() },
-      this.list, this.pending);
+    this.element = h(
+      "div.thread",
+      { tabindex: "0", "aria-label": "聊天内容", onscroll: () => this.loadEarlier() },
+      this.list,
+      this.pending,
+    );
     this.element.addEventListener("load", () => this.isNearBottom(PICTURE_PX) && this.toBottom(), true); // a picture grew
   }
 
@@ -105,7 +109,8 @@ export class Thread {
     const time = h("div.thread-time", { role: "presentation" }, longTime(at));
     const row = h("div.thread-row", { "data-at": at, "data-seq": message.seq }, time);
     if (message.recalled) row.append(systemLine(message, recallSentence(message, side)));
-    else if (from.kind === "system" || message.msgtype === "event") row.append(systemLine(message, eventSentence(message)));
+    else if (from.kind === "system" || message.msgtype === "event")
+      row.append(systemLine(message, eventSentence(message)));
     else row.append(this.bubble(message, side));
     return row;
   }
@@ -113,14 +118,26 @@ export class Thread {
   bubble(message, side) {
     const { from } = message;
     const bare = BARE.has(message.msgtype) ? ".bare" : "";
-    const recall = side === "mine" && from.kind !== "bot" && this.on.recall && message.seq
-      ? h("button.recall", { type: "button", onclick: () => this.on.recall(message) }, "撤回") : null;
-    return h(`div.message.${side}`, {},
+    const recall =
+      side === "mine" && from.kind !== "bot" && this.on.recall && message.seq
+        ? h("button.recall", { type: "button", onclick: () => this.on.recall(message) }, "撤回")
+        : null;
+    return h(
+      `div.message.${side}`,
+      {},
       avatar(from),
-      h("div.message-body", {},
+      h(
+        "div.message-body",
+        {},
         this.names && side === "theirs" ? h("small.message-name", {}, from.name) : null,
-        h(`div.bubble${bare}`, { "data-test": "bubble", "data-from": from.kind, "data-seq": message.seq }, content(message, this.on))),
-      recall);
+        h(
+          `div.bubble${bare}`,
+          { "data-test": "bubble", "data-from": from.kind, "data-seq": message.seq },
+          content(message, this.on),
+        ),
+      ),
+      recall,
+    );
   }
 
   /** Show at once as sending; then the simulator's copy, or a mark that a tap tries again. */
@@ -153,7 +170,11 @@ export class Thread {
       retry();
     };
     const label = `没有发出去：${failure.message}。点一下重试`;
-    const mark = h("button.failed", { type: "button", title: label, "aria-label": label, "data-test": "retry", onclick: again }, "!");
+    const mark = h(
+      "button.failed",
+      { type: "button", title: label, "aria-label": label, "data-test": "retry", onclick: again },
+      "!",
+    );
     draft.mark.replaceWith(mark);
     draft.mark = mark;
   }
@@ -165,7 +186,8 @@ export class Thread {
 
   /** The stream may bring our own message before the answer to our request does. */
   dropDraftLike(message) {
-    const same = ({ payload }) => payload.msgtype === message.msgtype && payload.text?.content === message.text?.content;
+    const same = ({ payload }) =>
+      payload.msgtype === message.msgtype && payload.text?.content === message.text?.content;
     const draft = this.drafts.find(same);
     if (draft) this.dropDraft(draft);
   }

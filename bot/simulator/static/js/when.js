@@ -12,7 +12,14 @@ const CLOCK = format({ hour: "2-digit", minute: "2-digit" });
 const WEEKDAY = format({ weekday: "long" });
 const MONTH_DAY = format({ month: "numeric", day: "numeric" });
 const FULL = format({ year: "numeric", month: "long", day: "numeric" });
-const EXACT = format({ year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const EXACT = format({
+  year: "numeric",
+  month: "2-digit",
+  day: "2-digit",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
 
 /** Ask the simulator what time it is; everything below then speaks in its time. */
 export async function readClock() {

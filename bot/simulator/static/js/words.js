@@ -40,7 +40,8 @@ export function safeUrl(address) {
   }
 }
 
-const VENDOR_SIGN_IN = /^https:\/\/(?:open\.weixin\.qq\.com(\/connect\/oauth2\/authorize)|login\.work\.weixin\.qq\.com(\/wwlogin\/sso\/login))/;
+const VENDOR_SIGN_IN =
+  /^https:\/\/(?:open\.weixin\.qq\.com(\/connect\/oauth2\/authorize)|login\.work\.weixin\.qq\.com(\/wwlogin\/sso\/login))/;
 
 /** The vendor's sign-in addresses lead to the simulator's own pages of the same path. */
 export const simulated = (url) => url.replace(VENDOR_SIGN_IN, (_, connect, login) => connect || login);

@@ -14,22 +14,40 @@ export function addresses() {
       const state = JSON.stringify(corp);
       if (state === shown) return; // leave a form alone while somebody fills it in
       shown = state;
-      fill(list, h("p", {}, "企业 ID ", h("code", {}, corp.corpid)),
-        corp.apps.length ? corp.apps.map(app) : h("p.none", {}, "还没有应用"));
+      fill(
+        list,
+        h("p", {}, "企业 ID ", h("code", {}, corp.corpid)),
+        corp.apps.length ? corp.apps.map(app) : h("p.none", {}, "还没有应用"),
+      );
     },
   };
 }
 
 function app({ agentid, name, callback_url: url }) {
-  const input = (field, label, value = "") => h("label", {}, label, h("input", { name: field, value, required: true, autocomplete: "off" }));
+  const input = (field, label, value = "") =>
+    h("label", {}, label, h("input", { name: field, value, required: true, autocomplete: "off" }));
   const save = (event) => {
     event.preventDefault();
     const body = Object.fromEntries(new FormData(event.target));
     act(() => post(at("sim", "apps", String(agentid), "callback"), body), `${name} 的回调地址验证通过`);
   };
-  return h("details.app", {},
-    h("summary", {}, h("b", {}, name), h("small", {}, ` 应用 ${agentid} · `), url ? h("code", {}, url) : h("em", {}, "没有回调地址")),
-    h("form", { onsubmit: save },
-      input("url", "回调地址", url), input("token", "Token"), input("aes_key", "EncodingAESKey"),
-      h("button", { type: "submit" }, "验证并保存")));
+  return h(
+    "details.app",
+    {},
+    h(
+      "summary",
+      {},
+      h("b", {}, name),
+      h("small", {}, ` 应用 ${agentid} · `),
+      url ? h("code", {}, url) : h("em", {}, "没有回调地址"),
+    ),
+    h(
+      "form",
+      { onsubmit: save },
+      input("url", "回调地址", url),
+      input("token", "Token"),
+      input("aes_key", "EncodingAESKey"),
+      h("button", { type: "submit" }, "验证并保存"),
+    ),
+  );
 }

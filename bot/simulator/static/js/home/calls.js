@@ -8,20 +8,48 @@ const SHOWN = 60;
 export function calls() {
   let after = 0;
   const all = [];
-  const search = h("input", { type: "search", placeholder: "按路径筛选，例如 send_msg", "aria-label": "按路径筛选", oninput: () => draw() });
+  const search = h("input", {
+    type: "search",
+    placeholder: "按路径筛选，例如 send_msg",
+    "aria-label": "按路径筛选",
+    oninput: () => draw(),
+  });
   const failedOnly = h("input", { type: "checkbox", onchange: () => draw() });
   const body = h("tbody");
   const none = h("p.none");
   const draw = () => {
-    const wanted = all.filter(({ path, errcode }) => path.includes(search.value.trim()) && (!failedOnly.checked || errcode)).slice(0, SHOWN);
+    const wanted = all
+      .filter(({ path, errcode }) => path.includes(search.value.trim()) && (!failedOnly.checked || errcode))
+      .slice(0, SHOWN);
     body.replaceChildren(...wanted.flatMap(rows));
-    none.textContent = wanted.length ? "" : all.length ? "没有符合条件的调用" : "还没有人调用接口。把你的服务指向这里，调用会出现在这张表里。";
+    none.textContent = wanted.length
+      ? ""
+      : all.length
+        ? "没有符合条件的调用"
+        : "还没有人调用接口。把你的服务指向这里，调用会出现在这张表里。";
   };
   draw();
   return {
-    element: h("section.calls", { "aria-label": "最近的接口调用" },
+    element: h(
+      "section.calls",
+      { "aria-label": "最近的接口调用" },
       h("header", {}, h("h2", {}, "最近的接口调用"), search, h("label", {}, failedOnly, "只看出错的")),
-      h("table", {}, h("thead", {}, h("tr", {}, ["时间", "路径", "应用", "errcode", "请求与回答"].map((name) => h("th", { scope: "col" }, name)))), body), none),
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ["时间", "路径", "应用", "errcode", "请求与回答"].map((name) => h("th", { scope: "col" }, name)),
+          ),
+        ),
+        body,
+      ),
+      none,
+    ),
     path: () => `/sim/log?after=${after}`,
     show: ({ calls: fresh }) => {
       const news = fresh.filter(({ seq }) => seq > after).sort((a, b) => b.seq - a.seq);
@@ -35,15 +63,38 @@ export function calls() {
 }
 
 function rows(call) {
-  const detail = h("tr.call-detail", { hidden: true }, h("td", { colspan: "5" },
-    h("pre", {}, JSON.stringify(call.request, null, 2)), h("pre", {}, JSON.stringify(call.response, null, 2))));
-  const toggle = h("button.toggle", { type: "button", "aria-expanded": "false", onclick: () => {
-    detail.hidden = !detail.hidden;
-    toggle.setAttribute("aria-expanded", String(!detail.hidden));
-  } }, brief(call.request));
+  const detail = h(
+    "tr.call-detail",
+    { hidden: true },
+    h(
+      "td",
+      { colspan: "5" },
+      h("pre", {}, JSON.stringify(call.request, null, 2)),
+      h("pre", {}, JSON.stringify(call.response, null, 2)),
+    ),
+  );
+  const toggle = h(
+    "button.toggle",
+    {
+      type: "button",
+      "aria-expanded": "false",
+      onclick: () => {
+        detail.hidden = !detail.hidden;
+        toggle.setAttribute("aria-expanded", String(!detail.hidden));
+      },
+    },
+    brief(call.request),
+  );
   return [
-    h("tr", { class: call.errcode ? "failed-call" : null, "data-test": "call" },
-      h("td", {}, exact(call.at)), h("td", {}, h("code", {}, call.path)), h("td", {}, call.agentid ?? ""), h("td.errcode", {}, call.errcode), h("td", {}, toggle)),
+    h(
+      "tr",
+      { class: call.errcode ? "failed-call" : null, "data-test": "call" },
+      h("td", {}, exact(call.at)),
+      h("td", {}, h("code", {}, call.path)),
+      h("td", {}, call.agentid ?? ""),
+      h("td.errcode", {}, call.errcode),
+      h("td", {}, toggle),
+    ),
     detail,
   ];
 }

@@ -19,13 +19,34 @@ const READY = [
 export function faults() {
   const waiting = h("ul.waiting", { "aria-label": "生效中的故障" });
   const add = ([words, fault, title]) =>
-    h("button", { type: "button", title, "data-kind": fault.kind, onclick: () => act(() => post("/sim/faults", fault), `已安排：${title}`) }, words);
+    h(
+      "button",
+      {
+        type: "button",
+        title,
+        "data-kind": fault.kind,
+        onclick: () => act(() => post("/sim/faults", fault), `已安排：${title}`),
+      },
+      words,
+    );
   const tokens = (action, words) =>
-    h("button", { type: "button", onclick: () => act(() => post("/sim/tokens", { action }), `所有令牌已${words}`) }, `令牌${words}`);
-  const clear = h("button.clear", { type: "button", onclick: () => act(() => remove("/sim/faults"), "故障已全部清除") }, "全部清除");
+    h(
+      "button",
+      { type: "button", onclick: () => act(() => post("/sim/tokens", { action }), `所有令牌已${words}`) },
+      `令牌${words}`,
+    );
+  const clear = h(
+    "button.clear",
+    { type: "button", onclick: () => act(() => remove("/sim/faults"), "故障已全部清除") },
+    "全部清除",
+  );
   return {
-    element: panel("故障", "看看你的服务遇到这些情况会怎样。把鼠标停在按钮上，可以看到它做什么。",
-      h("div.buttons", {}, READY.map(add), tokens("expire", "过期"), tokens("revoke", "作废"), clear), waiting),
+    element: panel(
+      "故障",
+      "看看你的服务遇到这些情况会怎样。把鼠标停在按钮上，可以看到它做什么。",
+      h("div.buttons", {}, READY.map(add), tokens("expire", "过期"), tokens("revoke", "作废"), clear),
+      waiting,
+    ),
     path: () => "/sim/faults",
     show: (answer) => fill(waiting, rows(answer.faults || [])),
   };
@@ -33,10 +54,27 @@ export function faults() {
 
 function rows(all) {
   if (!all.length) return h("li.none", {}, "现在没有故障，一切正常");
-  return all.map((fault) => h("li", {}, h("code", {}, fault.path), " ", inWords(fault), fault.times ? `，还剩 ${fault.times} 次` : "，直到清除"));
+  return all.map((fault) =>
+    h(
+      "li",
+      {},
+      h("code", {}, fault.path),
+      " ",
+      inWords(fault),
+      fault.times ? `，还剩 ${fault.times} 次` : "，直到清除",
+    ),
+  );
 }
 
 function inWords({ kind, errcode, seconds, probability }) {
-  const what = { errcode: `返回 ${errcode}`, latency: `慢 ${seconds} 秒`, drop_before: "没办就断开", drop_after: "办了却没回", http500: "HTTP 500", garbage: "回答乱码" }[kind] || kind;
+  const what =
+    {
+      errcode: `返回 ${errcode}`,
+      latency: `慢 ${seconds} 秒`,
+      drop_before: "没办就断开",
+      drop_after: "办了却没回",
+      http500: "HTTP 500",
+      garbage: "回答乱码",
+    }[kind] || kind;
   return probability && probability < 1 ? `${what}（概率 ${Math.round(probability * 100)}%）` : what;
 }

@@ -11,11 +11,17 @@ export function groups() {
   const add = (event) => {
     event.preventDefault();
     const group = { name: name.value.trim(), owner: owner.value, members: [] };
-    act(() => post("/sim/groups", group), `已建群“${group.name}”，客户可以在手机上扫码进群`).then(() => event.target.reset());
+    act(() => post("/sim/groups", group), `已建群“${group.name}”，客户可以在手机上扫码进群`).then(() =>
+      event.target.reset(),
+    );
   };
   return {
-    element: panel("客户群", "接口不能建客户群，只能由员工手动建。",
-      list, h("form.adding", { onsubmit: add }, name, owner, h("button", { type: "submit" }, "建群"))),
+    element: panel(
+      "客户群",
+      "接口不能建客户群，只能由员工手动建。",
+      list,
+      h("form.adding", { onsubmit: add }, name, owner, h("button", { type: "submit" }, "建群")),
+    ),
     path: () => "/sim/groups",
     show: async (answer) => {
       fill(list, answer.groups.length ? answer.groups.map(line) : h("li.none", {}, "还没有客户群"));
@@ -30,5 +36,8 @@ function line({ name, chat_id: chatId, member_list: members = [] }) {
 
 async function offerOwners(select) {
   const { staff } = await get("/sim/staff");
-  fill(select, staff.map((member) => h("option", { value: member.userid }, `群主：${member.name}`)));
+  fill(
+    select,
+    staff.map((member) => h("option", { value: member.userid }, `群主：${member.name}`)),
+  );
 }

@@ -24,7 +24,15 @@ async function refresh() {
   });
 }
 
-fill(document.getElementById("console"), h("div.panels", {}, PARTS.slice(0, -1).map(({ element }) => element)), PARTS.at(-1).element);
+fill(
+  document.getElementById("console"),
+  h(
+    "div.panels",
+    {},
+    PARTS.slice(0, -1).map(({ element }) => element),
+  ),
+  PARTS.at(-1).element,
+);
 document.addEventListener("changed", refresh);
 refresh();
 setInterval(() => document.visibilityState === "visible" && refresh(), REFRESH_MS);

@@ -17,13 +17,27 @@ export class Browser {
       window.location.assign(opened); // it leads to a chat on this phone, not to a page inside it
       return;
     }
-    const close = h("button.bar-button", { type: "button", "aria-label": "关闭网页", "data-test": "browser-close", onclick: () => this.close() }, icon(ICONS.close));
-    fill(this.element,
-      h("header.bar", {}, close,
+    const close = h(
+      "button.bar-button",
+      { type: "button", "aria-label": "关闭网页", "data-test": "browser-close", onclick: () => this.close() },
+      icon(ICONS.close),
+    );
+    fill(
+      this.element,
+      h(
+        "header.bar",
+        {},
+        close,
         h("h1.browser-title", {}, hostOf(address)),
-        h("a.bar-button", { href: opened, target: "_blank", rel: "noopener", "aria-label": "在新标签页打开", title: "在新标签页打开" }, icon(ICONS.link))),
+        h(
+          "a.bar-button",
+          { href: opened, target: "_blank", rel: "noopener", "aria-label": "在新标签页打开", title: "在新标签页打开" },
+          icon(ICONS.link),
+        ),
+      ),
       h("iframe", { src: opened, title: "网页内容", "data-test": "h5" }),
-      h("p.browser-hint", {}, "页面空白？有的网站不许嵌在框里，请点右上角在新标签页打开。"));
+      h("p.browser-hint", {}, "页面空白？有的网站不许嵌在框里，请点右上角在新标签页打开。"),
+    );
     this.phone.screen.append(this.element);
     close.focus();
   }

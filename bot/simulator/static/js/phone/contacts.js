@@ -20,8 +20,12 @@ function entry(chat, phone) {
   const parted = chat.kind === "staff" && !phone.world.friends?.includes(chat.chat_id);
   if (!words || parted) return open;
   const label = `${words.button}：${chat.title}`;
-  return h("div.cell-with-action", {}, open,
-    h("button.cell-action", { type: "button", "aria-label": label, onclick: () => leave(chat, phone) }, words.button));
+  return h(
+    "div.cell-with-action",
+    {},
+    open,
+    h("button.cell-action", { type: "button", "aria-label": label, onclick: () => leave(chat, phone) }, words.button),
+  );
 }
 
 /** Delete the staff member or leave the group, after asking. */
@@ -36,11 +40,19 @@ export async function leave(chat, phone) {
 
 export const FAREWELLS = {
   staff: {
-    call: "delete", key: "userid", button: "删除", done: "已删除",
+    call: "delete",
+    key: "userid",
+    button: "删除",
+    inFull: "删除联系人",
+    done: "已删除",
     question: (name) => `删除“${name}”？对方会收到客户流失的通知，你们将不能再聊天。`,
   },
   group: {
-    call: "leave", key: "chat_id", button: "退出", done: "已退出群聊",
+    call: "leave",
+    key: "chat_id",
+    button: "退出",
+    inFull: "退出群聊",
+    done: "已退出群聊",
     question: (name) => `退出“${name}”？退出后不再收到群里的消息。`,
   },
 };

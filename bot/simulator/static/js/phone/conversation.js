@@ -7,7 +7,11 @@ import { Thread } from "../thread.js";
 import { FAREWELLS, leave } from "./contacts.js";
 
 const KF_STATES = {
-  0: "等待接待", 1: "机器人接待中", 2: "排队中，请稍候", 3: "人工接待中", 4: "没有进行中的会话，发消息即可开始",
+  0: "等待接待",
+  1: "机器人接待中",
+  2: "排队中，请稍候",
+  3: "人工接待中",
+  4: "没有进行中的会话，发消息即可开始",
 };
 
 export class Conversation {
@@ -29,10 +33,28 @@ export class Conversation {
         recall: (message) => phone.attempt(() => post(phone.path("recall"), { chat_id: chatId, seq: message.seq })),
       },
     });
-    const plus = h("button.plus", { type: "button", "aria-label": "更多", "aria-expanded": "false", "data-test": "plus", onclick: () => this.togglePanel() }, icon(ICONS.plus));
+    const plus = h(
+      "button.plus",
+      {
+        type: "button",
+        "aria-label": "更多",
+        "aria-expanded": "false",
+        "data-test": "plus",
+        onclick: () => this.togglePanel(),
+      },
+      icon(ICONS.plus),
+    );
     this.plus = plus;
     this.composer = composer({ onSend: (text) => this.say(text), beside: plus });
-    this.element = h("div.conversation", {}, this.header(), this.state, this.thread.element, this.composer.element, this.panel);
+    this.element = h(
+      "div.conversation",
+      {},
+      this.header(),
+      this.state,
+      this.thread.element,
+      this.composer.element,
+      this.panel,
+    );
     this.refresh();
   }
 
@@ -49,8 +71,16 @@ export class Conversation {
   }
 
   header() {
-    const back = h("button.bar-button", { type: "button", "aria-label": "返回", "data-test": "back", onclick: () => this.phone.go({ chat: null }) }, icon(ICONS.back));
-    const more = h("button.bar-button", { type: "button", "aria-label": "聊天选项", onclick: () => this.options() }, icon(ICONS.more));
+    const back = h(
+      "button.bar-button",
+      { type: "button", "aria-label": "返回", "data-test": "back", onclick: () => this.phone.go({ chat: null }) },
+      icon(ICONS.back),
+    );
+    const more = h(
+      "button.bar-button",
+      { type: "button", "aria-label": "聊天选项", onclick: () => this.options() },
+      icon(ICONS.more),
+    );
     return h("header.bar", {}, back, this.title, more);
   }
 
@@ -78,7 +108,8 @@ export class Conversation {
   }
 
   markRead() {
-    if (document.visibilityState === "visible" && this.thread.lastSeq) post(this.phone.path("read"), { chat_id: this.chatId }).catch(() => {});
+    if (document.visibilityState === "visible" && this.thread.lastSeq)
+      post(this.phone.path("read"), { chat_id: this.chatId }).catch(() => {});
   }
 
   say(text, menuId) {
@@ -99,8 +130,15 @@ export class Conversation {
   }
 
   attachments() {
-    const chosen = h("input.hidden-file", { type: "file", accept: "image/png,image/jpeg", "aria-label": "选择照片", "data-test": "photo", onchange: () => this.sendPhoto(chosen.files[0]) });
-    const tool = (glyph, name, tap) => h("button.tool", { type: "button", onclick: tap }, h("span.tool-icon", {}, icon(ICONS[glyph])), name);
+    const chosen = h("input.hidden-file", {
+      type: "file",
+      accept: "image/png,image/jpeg",
+      "aria-label": "选择照片",
+      "data-test": "photo",
+      onchange: () => this.sendPhoto(chosen.files[0]),
+    });
+    const tool = (glyph, name, tap) =>
+      h("button.tool", { type: "button", onclick: tap }, h("span.tool-icon", {}, icon(ICONS[glyph])), name);
     return [
       chosen,
       tool("picture", "照片", () => chosen.click()),
@@ -120,15 +158,38 @@ export class Conversation {
     const { chat, phone } = this;
     const sheet = h("dialog.sheet", { "aria-label": "聊天选项" });
     const choice = (words, act, selector = "button") =>
-      h(selector, { type: "button", onclick: () => { sheet.close(); act(); } }, words);
+      h(
+        selector,
+        {
+          type: "button",
+          onclick: () => {
+            sheet.close();
+            act();
+          },
+        },
+        words,
+      );
     const choices = [];
-    if (chat.kind === "kf") choices.push(choice("重新进入会话", () => phone.attempt(() => post(phone.path("kf", this.chatId, "enter")), "已重新进入")));
-    if (FAREWELLS[chat.kind]) choices.push(choice(FAREWELLS[chat.kind].button, () => leave(chat, phone), "button.danger"));
-    fill(sheet, choices, choice("取消", () => {}));
+    if (chat.kind === "kf")
+      choices.push(
+        choice("重新进入会话", () => phone.attempt(() => post(phone.path("kf", this.chatId, "enter")), "已重新进入")),
+      );
+    if (FAREWELLS[chat.kind])
+      choices.push(choice(FAREWELLS[chat.kind].inFull, () => leave(chat, phone), "button.danger"));
+    fill(
+      sheet,
+      choices,
+      choice("取消", () => {}),
+    );
     sheet.addEventListener("click", (event) => event.target === sheet && sheet.close());
     showOver(phone.root, sheet);
   }
 }
 
 const HERE = { latitude: 31.2304, longitude: 121.4737, name: "人民广场", address: "上海市黄浦区人民大道" };
-const A_LINK = { title: "看到一款不错的猫粮", desc: "朋友家的猫很爱吃，你们有吗？", url: "https://example.com/cat-food", pic_url: "" };
+const A_LINK = {
+  title: "看到一款不错的猫粮",
+  desc: "朋友家的猫很爱吃，你们有吗？",
+  url: "https://example.com/cat-food",
+  pic_url: "",
+};

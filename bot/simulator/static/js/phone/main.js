@@ -27,7 +27,12 @@ class Phone {
     this.root = root;
     this.time = h("span", { "data-test": "phone-time" });
     this.screen = h("div.screen");
-    const bar = h("div.statusbar", { "aria-hidden": "true" }, this.time, h("span.statusbar-right", {}, "5G", h("i.battery")));
+    const bar = h(
+      "div.statusbar",
+      { "aria-hidden": "true" },
+      this.time,
+      h("span.statusbar-right", {}, "5G", h("i.battery")),
+    );
     fill(root, bar, this.screen, h("div.homebar", { "aria-hidden": "true" }));
     this.browser = new Browser(this);
     this.world = null;
@@ -45,7 +50,9 @@ class Phone {
   /** Go to another screen; the address says where we are, so that it can be shared and the back button works. */
   go(change, { replace = false } = {}) {
     const place = { ...this.place, ...change };
-    const query = new URLSearchParams(Object.entries(place).filter(([name, value]) => value && !(name === "tab" && value === "chats")));
+    const query = new URLSearchParams(
+      Object.entries(place).filter(([name, value]) => value && !(name === "tab" && value === "chats")),
+    );
     window.history[replace ? "replaceState" : "pushState"](null, "", `?${query}`);
     return this.show();
   }
@@ -66,8 +73,14 @@ class Phone {
 
   async showPicker() {
     this.conversation = null;
-    readClock().then(() => this.tick(), () => {}); // the picker itself says when the simulator is away
-    fill(this.screen, picker((externalUserid) => this.go({ as: externalUserid, chat: null, tab: null })));
+    readClock().then(
+      () => this.tick(),
+      () => {},
+    ); // the picker itself says when the simulator is away
+    fill(
+      this.screen,
+      picker((externalUserid) => this.go({ as: externalUserid, chat: null, tab: null })),
+    );
     beside(null);
   }
 
@@ -134,17 +147,33 @@ class Phone {
     const unread = this.world.chats.reduce((sum, chat) => sum + (chat.unread || 0), 0);
     const page = h("div.page", { "data-tab": current.key }, current.screen(this));
     const same = this.screen.querySelector(".page")?.dataset.tab === current.key;
-    fill(this.screen,
+    fill(
+      this.screen,
       h("header.bar", {}, h("h1", {}, current.key === "chats" && unread ? `微信(${unread})` : current.title)),
-      page, this.tabbar(current.key, unread));
+      page,
+      this.tabbar(current.key, unread),
+    );
     if (same) page.scrollTop = scrolled;
   }
 
   tabbar(current, unread) {
     const item = ({ key, title, glyph }) =>
-      h(`button.weui-tabbar__item${key === current ? ".weui-bar__item_on" : ""}`, { type: "button", "aria-current": key === current ? "page" : null, "data-test": `tab-${key}`, onclick: () => this.go({ tab: key, chat: null }) },
-        h("span.weui-tabbar__icon", {}, icon(ICONS[glyph]), key === "chats" && unread ? h("span.weui-badge", {}, unread > 99 ? "99+" : unread) : null),
-        h("span.weui-tabbar__label", {}, title));
+      h(
+        `button.weui-tabbar__item${key === current ? ".weui-bar__item_on" : ""}`,
+        {
+          type: "button",
+          "aria-current": key === current ? "page" : null,
+          "data-test": `tab-${key}`,
+          onclick: () => this.go({ tab: key, chat: null }),
+        },
+        h(
+          "span.weui-tabbar__icon",
+          {},
+          icon(ICONS[glyph]),
+          key === "chats" && unread ? h("span.weui-badge", {}, unread > 99 ? "99+" : unread) : null,
+        ),
+        h("span.weui-tabbar__label", {}, title),
+      );
     return h("nav.weui-tabbar", { "aria-label": "主菜单" }, TABS.map(item));
   }
 
@@ -161,7 +190,11 @@ class Phone {
   /** An employee's name as far as this phone has seen it, for cards that carry only the userid. */
   nameOf(userid) {
     const { chats, can_add: strangers } = this.world;
-    return chats.find(({ chat_id: id }) => id === userid)?.title || strangers.find((member) => member.userid === userid)?.name || userid;
+    return (
+      chats.find(({ chat_id: id }) => id === userid)?.title ||
+      strangers.find((member) => member.userid === userid)?.name ||
+      userid
+    );
   }
 
   /** Enter a kf account as from its QR code: the account learns of it, then the conversation opens. */

@@ -8,7 +8,12 @@ const MOST = 200; // a shop may have many thousands
 
 export function picker(choose) {
   const list = h("div.people", { "aria-live": "polite" }, h("p.empty", {}, "正在找人…"));
-  const search = h("input.weui-search-bar__input", { type: "search", placeholder: "搜索名字", "aria-label": "搜索客户", "data-test": "customer-search" });
+  const search = h("input.weui-search-bar__input", {
+    type: "search",
+    placeholder: "搜索名字",
+    "aria-label": "搜索客户",
+    "data-test": "customer-search",
+  });
   let customers = [];
   const show = () => fill(list, rows(customers, search.value.trim(), choose));
   search.addEventListener("input", show);
@@ -18,11 +23,14 @@ export function picker(choose) {
       show();
     })
     .catch((failure) => fill(list, h("p.empty", {}, failure.message)));
-  return h("div.page.picker", {},
+  return h(
+    "div.page.picker",
+    {},
     h("header.picker-head", {}, h("h1", {}, "你是谁？"), h("p", {}, "选一位客户，这就是 TA 的手机。")),
     h("div.weui-search-bar.search", {}, h("label.weui-search-bar__form", {}, icon(ICONS.search), search)),
     list,
-    newcomer(choose));
+    newcomer(choose),
+  );
 }
 
 function rows(customers, wanted, choose) {
@@ -38,7 +46,13 @@ function rows(customers, wanted, choose) {
 }
 
 function newcomer(choose) {
-  const name = h("input", { type: "text", placeholder: "新客户的名字", "aria-label": "新客户的名字", maxlength: "30", required: true });
+  const name = h("input", {
+    type: "text",
+    placeholder: "新客户的名字",
+    "aria-label": "新客户的名字",
+    maxlength: "30",
+    required: true,
+  });
   const join = async (event) => {
     event.preventDefault();
     try {
@@ -48,5 +62,10 @@ function newcomer(choose) {
       toast(failure.message);
     }
   };
-  return h("form.newcomer", { onsubmit: join }, name, h("button.weui-btn.weui-btn_primary.weui-btn_mini", { type: "submit" }, "新来一位"));
+  return h(
+    "form.newcomer",
+    { onsubmit: join },
+    name,
+    h("button.weui-btn.weui-btn_primary.weui-btn_mini", { type: "submit" }, "新来一位"),
+  );
 }

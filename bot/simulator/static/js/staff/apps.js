@@ -20,13 +20,26 @@ export const apps = {
 
 function list(client) {
   const { apps: known, cards } = client.world;
-  const latest = (agentid) => cards.filter((card) => card.agentid === agentid).sort((a, b) => a.id - b.id).at(-1);
-  const names = new Map([...cards.map((card) => [card.agentid, card.agent_name]), ...known.map((app) => [app.agentid, app.name])]);
-  const entries = [...names].map(([agentid, name]) => ({ agentid, name, card: latest(agentid) }))
+  const latest = (agentid) =>
+    cards
+      .filter((card) => card.agentid === agentid)
+      .sort((a, b) => a.id - b.id)
+      .at(-1);
+  const names = new Map([
+    ...cards.map((card) => [card.agentid, card.agent_name]),
+    ...known.map((app) => [app.agentid, app.name]),
+  ]);
+  const entries = [...names]
+    .map(([agentid, name]) => ({ agentid, name, card: latest(agentid) }))
     .sort((a, b) => (b.card?.at || 0) - (a.card?.at || 0));
   if (!entries.length) return h("p.list-none", {}, "这家企业还没有自建应用");
-  return h("ul", {}, entries.map(({ agentid, name, card }) =>
-    row(client, { id: String(agentid), name, last: card ? { text: oneLine(card), at: card.at } : null, test: "app" })));
+  return h(
+    "ul",
+    {},
+    entries.map(({ agentid, name, card }) =>
+      row(client, { id: String(agentid), name, last: card ? { text: oneLine(card), at: card.at } : null, test: "app" }),
+    ),
+  );
 }
 
 class AppTalk {
@@ -35,9 +48,18 @@ class AppTalk {
     this.shown = new Map(); // card id -> {state, element}: a card redraws only when it changed, so choices in others stay
     this.stream = h("div.thread.app-stream", { role: "log", "aria-label": "应用消息", tabindex: "0" });
     this.bar = composer({ onSend: (text) => this.say(text), placeholder: "写给应用，按 Enter 发送" });
-    this.element = h("div.talk", {},
-      h("header.detail-head", {}, client.back(), h("div", {}, h("h1", {}, this.name), h("small", {}, `应用 ${agentid}`))),
-      this.stream, h("div.talk-foot", {}, this.bar.element));
+    this.element = h(
+      "div.talk",
+      {},
+      h(
+        "header.detail-head",
+        {},
+        client.back(),
+        h("div", {}, h("h1", {}, this.name), h("small", {}, `应用 ${agentid}`)),
+      ),
+      this.stream,
+      h("div.talk-foot", {}, this.bar.element),
+    );
     this.refresh();
   }
 
@@ -59,7 +81,10 @@ class AppTalk {
     const { cards } = this;
     const more = cards.length > this.shown.size;
     const { scrollTop } = this.stream;
-    fill(this.stream, cards.length ? cards.map((card) => this.elementOf(card)) : h("p.empty", {}, "这个应用还没有发来消息"));
+    fill(
+      this.stream,
+      cards.length ? cards.map((card) => this.elementOf(card)) : h("p.empty", {}, "这个应用还没有发来消息"),
+    );
     this.stream.scrollTop = scrollTop;
     if (more) this.toBottom();
   }
@@ -77,19 +102,34 @@ class AppTalk {
     const mine = card.mine;
     const { staff } = this.client.world;
     const who = mine ? { ...staff, id: staff.userid } : { name: card.agent_name, id: String(card.agentid) };
-    const on = { open: (url) => this.client.browse(url), say: () => {}, press: (key, selected) => this.press(card, key, selected) };
-    return h("div.thread-row.after-silence", {},
+    const on = {
+      open: (url) => this.client.browse(url),
+      say: () => {},
+      press: (key, selected) => this.press(card, key, selected),
+    };
+    return h(
+      "div.thread-row.after-silence",
+      {},
       h("div.thread-time", { title: exact(card.at) }, longTime(card.at)),
-      h(`div.message.${mine ? "mine" : "theirs"}`, {}, avatar(who), h("div.message-body", { "data-test": "card", "data-id": card.id }, appMessage(card, on))));
+      h(
+        `div.message.${mine ? "mine" : "theirs"}`,
+        {},
+        avatar(who),
+        h("div.message-body", { "data-test": "card", "data-id": card.id }, appMessage(card, on)),
+      ),
+    );
   }
 
   async press(card, key, selected) {
     const body = selected ? { key, selected } : { key };
-    if (await this.client.attempt(() => post(this.client.path("cards", card.id, "press"), body))) await this.client.reload();
+    if (await this.client.attempt(() => post(this.client.path("cards", card.id, "press"), body)))
+      await this.client.reload();
   }
 
   say(text) {
-    return this.client.attempt(() => post(this.client.path("app", this.agentid, "message"), { text: { content: text } }));
+    return this.client.attempt(() =>
+      post(this.client.path("app", this.agentid, "message"), { text: { content: text } }),
+    );
   }
 
   toBottom() {

@@ -55,7 +55,10 @@ class Client {
     const { as } = this.place;
     if (as !== this.followed) await this.becomes(as);
     if (!this.world) {
-      fill(this.root, colleagues((userid) => this.go({ as: userid, in: null, open: null })));
+      fill(
+        this.root,
+        colleagues((userid) => this.go({ as: userid, in: null, open: null })),
+      );
       return;
     }
     if (!this.rail.isConnected) fill(this.root, this.rail, this.list, this.detail);
@@ -85,7 +88,11 @@ class Client {
   async load() {
     try {
       await readClock();
-      const [world, { apps: known }, { staff }] = await Promise.all([get(this.path()), get("/sim/corp"), get("/sim/staff")]);
+      const [world, { apps: known }, { staff }] = await Promise.all([
+        get(this.path()),
+        get("/sim/corp"),
+        get("/sim/staff"),
+      ]);
       this.world = { ...world, apps: known, colleagues: staff };
       document.title = `${world.staff.name} · 员工端 · 企业微信模拟器`;
       return true;
@@ -120,17 +127,36 @@ class Client {
 
   showRail() {
     const { staff } = this.world;
-    fill(this.rail,
-      h("button.rail-me", { type: "button", title: `${staff.name}（换一位员工）`, "aria-label": `${staff.name}，点一下换一位员工`, onclick: () => this.go({ as: null, in: null, open: null }) },
-        avatar({ ...staff, id: staff.userid }, 38)),
+    fill(
+      this.rail,
+      h(
+        "button.rail-me",
+        {
+          type: "button",
+          title: `${staff.name}（换一位员工）`,
+          "aria-label": `${staff.name}，点一下换一位员工`,
+          onclick: () => this.go({ as: null, in: null, open: null }),
+        },
+        avatar({ ...staff, id: staff.userid }, 38),
+      ),
       SECTIONS.map((section) => this.railItem(section)),
-      h("a.rail-home", { href: "/", title: "模拟器控制台" }, "模拟器"));
+      h("a.rail-home", { href: "/", title: "模拟器控制台" }, "模拟器"),
+    );
   }
 
   railItem({ key, title, glyph, waiting }) {
     const count = waiting(this.world);
-    return h("button.rail-item", { type: "button", "aria-current": key === this.section.key ? "page" : null, "data-test": `section-${key}`, onclick: () => this.go({ in: key, open: null }) },
-      h("span.rail-icon", {}, icon(ICONS[glyph]), count ? h("span.badge", {}, count > 99 ? "99+" : count) : null), title);
+    return h(
+      "button.rail-item",
+      {
+        type: "button",
+        "aria-current": key === this.section.key ? "page" : null,
+        "data-test": `section-${key}`,
+        onclick: () => this.go({ in: key, open: null }),
+      },
+      h("span.rail-icon", {}, icon(ICONS[glyph]), count ? h("span.badge", {}, count > 99 ? "99+" : count) : null),
+      title,
+    );
   }
 
   showList() {
@@ -157,7 +183,11 @@ class Client {
   }
 
   back() {
-    return h("button.back", { type: "button", "aria-label": "返回列表", onclick: () => this.go({ open: null }) }, icon(ICONS.back));
+    return h(
+      "button.back",
+      { type: "button", "aria-label": "返回列表", onclick: () => this.go({ open: null }) },
+      icon(ICONS.back),
+    );
   }
 
   /** Do something at the simulator; a refusal is shown and answers null. */

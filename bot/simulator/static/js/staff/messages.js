@@ -21,7 +21,12 @@ function list(client) {
     ...groups.map((chat) => ({ ...chat, id: chat.chat_id, kind: "group" })),
     ...contacts.map((contact) => ({ ...contact, id: contact.external_userid })),
   ].sort((a, b) => (b.last?.at || 0) - (a.last?.at || 0));
-  return group("聊天", recent, (chat) => row(client, { ...chat, name: shown(chat), test: "talk" }), "还没有可以聊天的客户或群");
+  return group(
+    "聊天",
+    recent,
+    (chat) => row(client, { ...chat, name: shown(chat), test: "talk" }),
+    "还没有可以聊天的客户或群",
+  );
 }
 
 const shown = ({ name, remark }) => (remark && remark !== name ? `${name}（${remark}）` : name);

@@ -8,12 +8,32 @@ const MOST = 200;
 
 export function row(client, { id, faceOf = id, name, avatar: url, kind, last, unread, mark, test }) {
   const current = client.place.open === id;
-  return h("li", {},
-    h("button.row", { type: "button", "aria-current": current ? "true" : null, "data-test": test, "data-id": id, onclick: () => client.go({ open: id }) },
-      h("span.row-avatar", {}, avatar({ name, avatar: url, id: faceOf, kind }, 38), unread ? h("span.badge", {}, unread) : null),
-      h("span.row-main", {},
+  return h(
+    "li",
+    {},
+    h(
+      "button.row",
+      {
+        type: "button",
+        "aria-current": current ? "true" : null,
+        "data-test": test,
+        "data-id": id,
+        onclick: () => client.go({ open: id }),
+      },
+      h(
+        "span.row-avatar",
+        {},
+        avatar({ name, avatar: url, id: faceOf, kind }, 38),
+        unread ? h("span.badge", {}, unread) : null,
+      ),
+      h(
+        "span.row-main",
+        {},
         h("span.row-line", {}, h("b", {}, name), last?.at ? h("time", {}, shortTime(last.at)) : null),
-        h("span.row-last", {}, mark ? h("em", {}, mark) : null, last?.text || ""))));
+        h("span.row-last", {}, mark ? h("em", {}, mark) : null, last?.text || ""),
+      ),
+    ),
+  );
 }
 
 /** A titled part of a list. `draw` makes one row; of many thousands the first are shown, the rest are for the search. */

@@ -25,18 +25,40 @@ function list(client) {
   const { servicer_of: accounts, sessions: all } = client.world;
   if (!accounts.length) return h("p.list-none", {}, "你还不是任何客服账号的接待人员");
   const inState = (state) => all.filter((session) => session.state === state);
-  const draw = (session) => row(client, { ...session, id: idOf(session), faceOf: session.external_userid, test: session.state === QUEUED ? "queued" : "held" });
+  const draw = (session) =>
+    row(client, {
+      ...session,
+      id: idOf(session),
+      faceOf: session.external_userid,
+      test: session.state === QUEUED ? "queued" : "held",
+    });
   return [
-    h("ul.switches", {}, accounts.map((account) => h("li", {}, receivingSwitch(client, account)))),
+    h(
+      "ul.switches",
+      {},
+      accounts.map((account) => h("li", {}, receivingSwitch(client, account))),
+    ),
     group("排队中", inState(QUEUED), draw, "没有客户在排队"),
     group("我在接待", inState(HELD), draw, "手上没有会话"),
   ];
 }
 
 function receivingSwitch(client, { open_kfid: openKfid, name, receiving }) {
-  const flip = () => client.attempt(() => post(client.path("receiving"), { open_kfid: openKfid, receiving: !receiving }));
-  return h("button.switch", { type: "button", role: "switch", "aria-checked": String(receiving), "data-test": "receiving", "data-id": openKfid, onclick: flip },
-    h("span", {}, name, h("small", {}, receiving ? "接待中" : "停止接待")), h("i", { "aria-hidden": "true" }));
+  const flip = () =>
+    client.attempt(() => post(client.path("receiving"), { open_kfid: openKfid, receiving: !receiving }));
+  return h(
+    "button.switch",
+    {
+      type: "button",
+      role: "switch",
+      "aria-checked": String(receiving),
+      "data-test": "receiving",
+      "data-id": openKfid,
+      onclick: flip,
+    },
+    h("span", {}, name, h("small", {}, receiving ? "接待中" : "停止接待")),
+    h("i", { "aria-hidden": "true" }),
+  );
 }
 
 class Session extends Talk {
@@ -60,25 +82,44 @@ class Session extends Talk {
     this.name = session?.name || this.name || "客户";
     const state = session?.state;
     this.title.textContent = this.name;
-    this.subtitle.textContent = [account?.name, STATE_WORDS[state] || "会话已结束或已转给同事"].filter(Boolean).join(" · ");
+    this.subtitle.textContent = [account?.name, STATE_WORDS[state] || "会话已结束或已转给同事"]
+      .filter(Boolean)
+      .join(" · ");
     if (state === this.shownState && this.shown) return; // leave a half-written reply and an open menu alone
     this.shown = true;
     this.shownState = state;
     fill(this.actions, this.actionsIn(state));
-    fill(this.foot, state === HELD ? this.composer.element : closedComposer(state === QUEUED ? "接入之后才能回复客户" : "会话已结束，客户再发消息时会重新开始"));
+    fill(
+      this.foot,
+      state === HELD
+        ? this.composer.element
+        : closedComposer(state === QUEUED ? "接入之后才能回复客户" : "会话已结束，客户再发消息时会重新开始"),
+    );
   }
 
   actionsIn(state) {
-    if (state === QUEUED) return h("button.primary", { type: "button", "data-test": "accept", onclick: () => this.act("accept", {}, "已接入") }, "接入");
+    if (state === QUEUED)
+      return h(
+        "button.primary",
+        { type: "button", "data-test": "accept", onclick: () => this.act("accept", {}, "已接入") },
+        "接入",
+      );
     if (state !== HELD) return null;
-    return [this.transferMenu(), h("button.quiet.danger", { type: "button", "data-test": "end", onclick: () => this.end() }, "结束会话")];
+    return [
+      this.transferMenu(),
+      h("button.quiet.danger", { type: "button", "data-test": "end", onclick: () => this.end() }, "结束会话"),
+    ];
   }
 
   transferMenu() {
     const { colleagues, staff } = this.client.world;
     const others = colleagues.filter(({ userid }) => userid !== staff.userid);
-    const choose = h("select.quiet", { "aria-label": "转接给同事", "data-test": "transfer" },
-      h("option", { value: "" }, "转接给…"), others.map(({ userid, name }) => h("option", { value: userid }, name)));
+    const choose = h(
+      "select.quiet",
+      { "aria-label": "转接给同事", "data-test": "transfer" },
+      h("option", { value: "" }, "转接给…"),
+      others.map(({ userid, name }) => h("option", { value: userid }, name)),
+    );
     choose.addEventListener("change", async () => {
       const userid = choose.value;
       choose.value = "";
@@ -88,7 +129,8 @@ class Session extends Talk {
   }
 
   async end() {
-    if (await confirmed(`结束与“${this.name}”的会话？`, { yes: "结束", danger: true })) await this.act("end", {}, "会话已结束");
+    if (await confirmed(`结束与“${this.name}”的会话？`, { yes: "结束", danger: true }))
+      await this.act("end", {}, "会话已结束");
   }
 
   act(verb, body, done) {

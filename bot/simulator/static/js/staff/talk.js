@@ -23,9 +23,13 @@ export class Talk {
     this.actions = h("div.detail-actions", {}, actions);
     this.composer = composer({ onSend: (text) => this.say(text), placeholder: "输入回复，按 Enter 发送" });
     this.foot = h("div.talk-foot", {}, this.composer.element);
-    this.element = h("div.talk", {},
+    this.element = h(
+      "div.talk",
+      {},
       h("header.detail-head", {}, client.back(), h("div", {}, this.title, this.subtitle), this.actions),
-      this.thread.element, this.foot);
+      this.thread.element,
+      this.foot,
+    );
   }
 
   async opened() {
