@@ -75,11 +75,7 @@ def overview(deed: Deed) -> Told:
     begun = [chat for chat in world.chats.of_customer(me) if _begun(world, chat, me)]
     return {
         "customer": customer_shown(person),
-        "chats": sorted(
-            (_chat(world, chat, me) for chat in world.chats.of_customer(me) if _begun(world, chat, me)),
-            key=_last_at,
-            reverse=True,
-        ),
+        "chats": sorted((_chat(world, chat, me) for chat in begun), key=_last_at, reverse=True),
         "kf_accounts": [
             {"open_kfid": account.open_kfid, "name": account.name, "avatar": account.avatar}
             for account in world.kf.accounts.values()
