@@ -22,12 +22,15 @@ from bot.web.server import create_app
 from bot.wecom.callback import CallbackView, Inbox
 from bot.wecom.client import WecomClient
 from bot.wecom.crypto import Envelope
+from bot.wecom.inbox import InboxWorker
 from bot.wecom.limits import Limiter
 from bot.wecom.puller import Puller
 from bot.wecom.sender import Sender
 from bot.wecom.sending import lane_table
+from bot.wecom.sync import Sync
 from bot.wecom.token import AppKey, TokenCache
 from bot.wecom.transport import HttpTransport
+from bot.wecom.upkeep import Upkeep
 from crm.base.clock import Clock, SystemClock
 from crm.base.db import open_sessions
 from crm.base.peers import Peers
@@ -116,7 +119,14 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         app.chance,
         lane_table(client, app.clock, service_hours=app.shop.service_hours),
     )
+    sync = Sync(app.sessions, client, app.clock)
+    upkeep = Upkeep(app, client, sync, main_app=service.settings.main_app)
     return {
+        "inbox": InboxWorker(app, sync, upkeep).run,
+        "accounts": upkeep.keep_accounts,
+        "sync": upkeep.keep_synced,
+        "names": upkeep.keep_names,
+        "retention": upkeep.keep_small,
         "puller": Puller(app.sessions, client.kf, app.peers, app.clock, poll=service.settings.kf_poll).run,
         "dialogue": Answering(app, client.kf, root).run,
         "sender": sender.run,

@@ -9,12 +9,10 @@ from typing import Annotated, Any
 
 import typer
 import uvloop
-from alembic import command
-from alembic.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from bot import logs, reports
+from bot import logs, reports, schema
 from bot.bootstrap import load_articles, running
 from bot.faq.matcher import Matcher
 from bot.settings import Settings, WrongSettings, read_settings
@@ -25,7 +23,6 @@ from crm.base.peers import AlreadyRunning
 
 cli = typer.Typer(help="思域 Siyu：企业微信私域的机器人、会员与活动", no_args_is_help=True, add_completion=False)
 out = Console()
-ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
@@ -59,7 +56,7 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the database's schema up to this version."""
     settings = read_settings()
-    upgrade(settings.database_url)
+    schema.upgrade(settings.database_url)
     out.print("数据库结构已是最新。")
 
 
@@ -67,11 +64,12 @@ def migrate() -> None:
 def simulator(
     port: Annotated[int, typer.Option(help="监听端口")] = 8090,
     host: Annotated[str, typer.Option(help="监听地址")] = "127.0.0.1",
+    callback: Annotated[str, typer.Option(help="你的服务接收回调的地址")] = "",
 ) -> None:
     """A WeCom on your laptop, alone: API, callbacks, phones and a staff client."""
     from bot.simulator.__main__ import start
 
-    start(host, port)
+    start(host, port, callback)
 
 
 @cli.command()
@@ -84,7 +82,7 @@ def demo(
     from bot.demo import play
 
     logs.set_up("WARNING", as_json=False)
-    _run(lambda stop: play.run(port=port, simulator_port=simulator_port, database=database, stop=stop, say=out.print))
+    _run(lambda stop: play.run(port=port, simulator_port=simulator_port, database=database, stop=stop, say=_say))
 
 
 @cli.command()
@@ -128,12 +126,8 @@ async def _examine(settings: Settings) -> list[str]:
         await sessions.close()
 
 
-def upgrade(database_url: str) -> None:
-    """Run the migrations on this database."""
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / "migrations"))
-    config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
-    command.upgrade(config, "head")
+def _say(text: str) -> None:
+    out.print(text, soft_wrap=True, highlight=False)
 
 
 def _run_service(*, serves_web: bool, works: bool) -> None:

@@ -82,6 +82,7 @@ class Answering:
     ) -> int:
         """All open messages of one conversation, in order; their answers leave together."""
         says: list[Say] = []
+        before: list[Message] = []
         then: list[Message] = []
         conversation.due_at = None
         done: list[InboundMessage] = []
@@ -95,10 +96,12 @@ class Answering:
                 conversation.due_at = now + AGAIN[min(inbound.attempts, len(AGAIN)) - 1]
                 break
             says += reply.says
+            before += reply.before
             then += reply.then
             done.append(inbound)
         if done:
-            await self._put(session, conversation, says, then, because=done[-1], now=now)
+            answers = self._messages(conversation, says, because=done[-1], now=now)
+            await outbox.put(session, [*before, *answers, *then], now=now)
         return len(inbounds)
 
     async def _reply(self, turn: Turn, *, overtaken: bool) -> Reply | None:
@@ -144,23 +147,14 @@ class Answering:
         handoff = await queue.call(turn.session, turn.conversation, reason="bot_error", quote=turn.text, now=turn.now)
         return Reply((Text(texts.BUG),), handoff)
 
-    async def _put(
-        self,
-        session: AsyncSession,
-        conversation: Conversation,
-        says: Sequence[Say],
-        then: Sequence[Message],
-        *,
-        because: InboundMessage,
-        now: datetime,
-    ) -> None:
-        to = queue.address(conversation)
-        deadline = now + self._app.reply_deadline
-        messages = [
+    def _messages(
+        self, conversation: Conversation, says: Sequence[Say], *, because: InboundMessage, now: datetime
+    ) -> list[Message]:
+        to, deadline = queue.address(conversation), now + self._app.reply_deadline
+        return [
             lanes.kf_message(to, payload, because=("reply", because.msgid, number), deadline=deadline)
             for number, payload in enumerate(as_messages(_without_echo(says)))
         ]
-        await outbox.put(session, [*messages, *then], now=now)
 
     async def _learn_states(self) -> None:
         """Ask WeCom whose sessions the unknown ones are, outside of any transaction."""

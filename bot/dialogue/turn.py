@@ -49,10 +49,11 @@ Say: TypeAlias = Text | Menu
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the customer gets, and what else leaves after it. Saying nothing can be the right answer."""
+    """What the customer gets, and what else leaves before and after it. Saying nothing can be the right answer."""
 
     says: tuple[Say, ...] = ()
     then: tuple[Message, ...] = ()
+    before: tuple[Message, ...] = ()
 
     @classmethod
     def text(cls, content: str, *then: Message) -> "Reply":

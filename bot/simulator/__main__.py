@@ -37,15 +37,20 @@ def main() -> None:
     options.add_argument("--port", type=int, default=8090)
     options.add_argument("--callback", default="", metavar="URL", help="where your service receives callbacks")
     chosen = options.parse_args()
+    start(chosen.host, chosen.port, chosen.callback)
+
+
+def start(host: str, port: int, callback_url: str = "") -> None:
+    """Serve the small world until Ctrl-C, and say where it is and which secrets it has."""
     simulator = Simulator(corpid=CORPID)
-    small_world(simulator, chosen.callback)
-    origin = f"http://{chosen.host}:{chosen.port}"
+    small_world(simulator, callback_url)
+    origin = f"http://{host}:{port}"
     sys.stdout.write(
         f"企业微信模拟器：{origin}/phone 扮演客户，{origin}/staff 扮演员工\n"
         f"corpid={CORPID} agentid={AGENTID} secret={SECRET} token={TOKEN} aes_key={AES_KEY}\n"
     )
     sys.stdout.flush()
-    run(simulator, chosen.host, chosen.port)
+    run(simulator, host, port)
 
 
 if __name__ == "__main__":

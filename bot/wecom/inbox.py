@@ -15,14 +15,12 @@ import sqlalchemy as sa
 from bot import texts
 from bot.app import App
 from bot.metrics import ALERTS
-from bot.models.gateway import CallbackRow, Handling, KfAccount
+from bot.models.gateway import CallbackRow, Handling
 from bot.wecom import event_xml, events, lanes
-from bot.wecom.api.call import pages
-from bot.wecom.client import WecomClient
 from bot.wecom.errors import WecomError
 from bot.wecom.sync import Sync
+from bot.wecom.upkeep import Upkeep
 from crm.base import outbox
-from crm.base.db import insert
 from crm.staff import name_of
 
 log = logging.getLogger(__name__)
@@ -30,20 +28,19 @@ log = logging.getLogger(__name__)
 TOGETHER = 20
 LEASE = timedelta(seconds=60)
 TRIES = 6
-ACCOUNTS_EVERY = 600.0  # seconds between looks at the list of kf accounts
 Handle = Callable[[Any], Awaitable[None]]
 
 
 class InboxWorker:
     """Works off stored callbacks, some side by side."""
 
-    def __init__(self, app: App, client: WecomClient, sync: Sync, *, main_app: str) -> None:
-        self._app, self._client, self._main_app = app, client, main_app
+    def __init__(self, app: App, sync: Sync, upkeep: Upkeep) -> None:
+        self._app = app
         self._handlers: Mapping[type[events.Event], Handle] = {
             events.ExternalContactEvent: sync.take_contact_event,
             events.GroupEvent: sync.take_group_event,
             events.TagChanged: sync.take_tag_event,
-            events.KfAccountAuthChanged: self._accounts_changed,
+            events.KfAccountAuthChanged: upkeep.take_accounts_event,
         }
 
     async def run(self) -> None:
@@ -123,33 +120,3 @@ class InboxWorker:
     async def _write(self, row: CallbackRow, **values: Any) -> None:
         async with self._app.sessions.begin() as session:
             await session.execute(sa.update(CallbackRow).where(CallbackRow.id == row.id).values(**values))
-
-    async def _accounts_changed(self, _event: events.KfAccountAuthChanged) -> None:
-        await self.refresh_accounts()
-
-    async def keep_accounts(self) -> None:
-        """Forever: know which kf accounts we may pull; callbacks tell, and now and then we ask."""
-        while True:
-            await self.refresh_accounts()
-            await self._app.peers.wait("accounts", seconds=ACCOUNTS_EVERY)
-
-    async def refresh_accounts(self) -> None:
-        """Bring kf_accounts up to the listing: new ones are pulled from now on, missing ones no more."""
-        found = {
-            account.open_kfid: account.name
-            async for page in pages(self._client.kf.account_list)
-            for account in page.items
-        }
-        now = self._app.clock.now()
-        async with self._app.sessions.begin() as session:
-            for open_kfid, name in sorted(found.items()):
-                row = insert(session, KfAccount).values(open_kfid=open_kfid, name=name, app=self._main_app)
-                await session.execute(
-                    row.on_conflict_do_update(index_elements=["open_kfid"], set_={"name": name, "removed_at": None})
-                )
-            await session.execute(
-                sa.update(KfAccount)
-                .where(KfAccount.open_kfid.not_in(found), KfAccount.removed_at.is_(None))
-                .values(removed_at=now)
-            )
-        self._app.peers.tap("pull")

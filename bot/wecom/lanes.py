@@ -64,12 +64,13 @@ def kf_message(
     )
 
 
-def kf_event_message(code: str, payload: dict[str, Any], *, member_id: int | None, deadline: datetime) -> Message:
+def kf_event_message(code: str, payload: dict[str, Any], *, to: KfAddress, deadline: datetime) -> Message:
     """A message on a one-use code; the code itself refuses a second copy."""
     return Message(
         lane=KF_EVENT,
+        key=to.key,
         dedupe_key=dedupe_key("kf_event", code),
-        member_id=member_id,
+        member_id=to.member_id,
         body={"message": {"code": code, **payload}},
         deadline=deadline,
     )

@@ -98,10 +98,13 @@ class Sender:
         async with self._sessions.begin() as session:
             for name in due:
                 claimed += await outbox.claim(session, [name], worker=self._peers.number, now=now, limit=room[name])
-            refused = await take_slots(session, [one for one in claimed if one.lane == lanes.KF], now=now)
+            refused = [(one, "deadline passed") for one in claimed if one.deadline is not None and one.deadline <= now]
+            late = {one.id for one, _ in refused}
+            kf = [one for one in claimed if one.lane == lanes.KF and one.id not in late]
+            refused += await take_slots(session, kf, now=now)
             for one, reason in refused:
-                log.warning("sender.no_slot", extra={"outbox_id": one.id, "reason": reason})
-                SENDS.labels(one.lane, "no_slot").inc()
+                log.warning("sender.not_sent", extra={"outbox_id": one.id, "reason": reason})
+                SENDS.labels(one.lane, "not_sent").inc()
             settlements = [Settlement(id=one.id, status=Status.DEAD, error=reason) for one, reason in refused]
             await outbox.settle(await session.connection(), settlements, worker=self._peers.number, now=now)
         out = {one.id for one, _ in refused}

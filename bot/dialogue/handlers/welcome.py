@@ -3,6 +3,7 @@
 from bot import texts
 from bot.dialogue.router import Router, from_customer, is_event, says
 from bot.dialogue.turn import Choice, Menu, Reply, Text, Turn, as_messages
+from bot.handoff import queue
 from bot.wecom import lanes
 from bot.wecom.kf_items import EnterSession
 
@@ -20,10 +21,10 @@ async def enter(turn: Turn) -> Reply | None:
     greeting = lanes.kf_event_message(
         item.welcome_code,
         as_messages([menu])[0],
-        member_id=turn.member.id,
+        to=queue.address(turn.conversation),
         deadline=item.sent_at + lanes.CODE_LIFE,
     )
-    return Reply(then=(greeting,))
+    return Reply(before=(greeting,))
 
 
 @router.on(from_customer, says(r"(?:你|您)好[呀啊吗]?|hi|hello|哈[喽啰罗]|嗨|在吗|在么|有人吗|早上好|下午好|晚上好"))

@@ -1,0 +1,117 @@
+"""The demo: the shop's service and a simulated WeCom side by side, seeded, talking over the real protocol."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bot import schema
+from bot.bootstrap import running
+from bot.demo import shop
+from bot.settings import Settings, WecomApp, WrongSettings
+from bot.simulator.server import serve
+from bot.simulator.simulator import Simulator
+from crm import identities, orders
+from crm.base.clock import MovableClock
+from crm.base.db import Sessions
+from crm.models.member import MemberSource
+from crm.models.order import OrderStatus
+
+SEED = 2026
+FAQ_FILE = Path(__file__).parent / "faq.csv"
+
+
+async def run(
+    *, port: int, simulator_port: int, database: Path, stop: asyncio.Event, say: Callable[[str], None]
+) -> None:
+    """Open the shop, print where to look, and serve until `stop`. The database file is made afresh."""
+    clock, chance = MovableClock(), random.Random(SEED)
+    simulator = Simulator(clock, random.Random(SEED), corpid=shop.CORP_ID)
+    customers = shop.furnish(simulator, chance)
+    settings = _settings(port, simulator_port, _fresh(database))
+    await asyncio.to_thread(schema.upgrade, settings.database_url)
+    async with AsyncExitStack() as stack:
+        try:
+            runner = await serve(simulator, port=simulator_port)
+            stack.push_async_callback(runner.cleanup)
+            service = await stack.enter_async_context(running(settings, clock=clock))
+        except OSError as error:
+            raise WrongSettings(
+                f"端口 {port} 或 {simulator_port} 已被占用，请用 --port 和 --simulator-port 换一个（{error}）"
+            ) from None
+        past = shop.past_orders(customers, chance, now=clock.now())
+        await _record(service.app.sessions, customers, past, clock)
+        shop.connect(simulator, f"http://127.0.0.1:{service.port}")
+        simulator.world.customer_enters(shop.FIRST_CUSTOMER, shop.KF)
+        await asyncio.sleep(0.5)
+        simulator.world.customer_says(shop.FIRST_CUSTOMER, shop.KF, shop.FIRST_QUESTION)
+        say(_addresses(service.port, simulator_port))
+        await stop.wait()
+        say("正在停止……")
+    say("已停止。")
+
+
+def _settings(port: int, simulator_port: int, database_url: str) -> Settings:
+    app = WecomApp(
+        agent_id=shop.AGENT_ID,
+        secret=SecretStr(shop.SECRET),
+        token=SecretStr(shop.TOKEN),
+        aes_key=SecretStr(shop.AES_KEY),
+    )
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        port=port,
+        wecom_api_url=f"http://127.0.0.1:{simulator_port}",
+        corp_id=shop.CORP_ID,
+        apps={"main": app},
+        shop_name=shop.NAME,
+        faq_file=FAQ_FILE,
+    )
+
+
+def _fresh(database: Path) -> str:
+    database.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+    return f"sqlite+aiosqlite:///{database}"
+
+
+async def _record(
+    sessions: Sessions, customers: Sequence[str], past: Sequence[shop.PastOrder], clock: MovableClock
+) -> None:
+    """The shop system's orders, as its import would bring them."""
+    now = clock.now()
+    async with sessions.begin() as session:
+        people = [identities.wechat_person(customer) for customer in customers]
+        members = await identities.enrol_batch(session, people, source=MemberSource.IMPORT, now=now)
+        member_of = dict(zip(customers, members, strict=True))
+        for one in past:
+            await orders.record(
+                session,
+                member_id=member_of[one.external_userid],
+                source="shop",
+                external_no=one.external_no,
+                status=one.status,
+                placed_at=one.placed_at,
+                paid_at=one.placed_at if one.status is OrderStatus.PAID else None,
+                total_fen=one.total_fen,
+                lines=one.lines,
+            )
+
+
+def _addresses(port: int, simulator_port: int) -> str:
+    wecom = f"http://127.0.0.1:{simulator_port}"
+    return f"""
+[bold green]毛球小铺开门了[/]（演示数据，企业微信由本机模拟）
+
+  客户的手机   [link]{wecom}/phone?as={shop.FIRST_CUSTOMER}&chat={shop.KF}[/link]
+  员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
+  模拟器控制台 [link]{wecom}/[/link]
+  服务状态     [link]http://127.0.0.1:{port}/[/link]
+
+在手机页面用中文问一句，例如“满多少包邮”“猫咪换粮怎么换”“转人工”。按 Ctrl-C 停止。
+"""
