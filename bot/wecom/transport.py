@@ -84,7 +84,7 @@ def read_answer(path: str, status: int, headers: Mapping[str, str], content: byt
     if status >= 500:
         raise OutcomeUnknown(errmsg=f"HTTP {status}", path=path)
     if status == 429:
-        raise RateLimited(0, "HTTP 429", path)
+        raise RateLimited(errmsg="HTTP 429", path=path)
     if status >= 300:
         raise BadAnswer(errmsg=f"HTTP {status}", path=path)
     found = _decode(content)

@@ -27,6 +27,7 @@ from crm.base.clock import Clock
 log = logging.getLogger(__name__)
 
 TRIES = 3
+WINDOW_USED_UP = 45009  # of the whole path; 41094 is one task's own limit
 SECONDS = 10.0
 MOST_PAGES = 100_000  # no listing of ours is that long: a cursor that turns in circles ends
 
@@ -141,7 +142,7 @@ class Caller:
     def _tell_limiter(self, error: WecomError, path: str, app: str) -> None:
         if isinstance(error, Crowded):
             self.limiter.crowded(path)
-        elif isinstance(error, RateLimited) and error.errcode and error.path == path:
+        elif isinstance(error, RateLimited) and error.errcode == WINDOW_USED_UP and error.path == path:
             error.retry_after = self.limiter.block(path, app, seconds=error.retry_after)
 
 

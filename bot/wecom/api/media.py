@@ -59,9 +59,11 @@ class MediaApi:
     async def _upload(
         self, call: str, params: dict[str, str], content: bytes, filename: str, content_type: str, app: str | None
     ) -> Json:
+        name = "".join(letter for letter in filename if letter.isprintable()) or "file"
+
         def form() -> aiohttp.FormData:
             data = aiohttp.FormData(quote_fields=False)  # the vendor reads a quoted Chinese name literally
-            data.add_field("media", content, filename=filename, content_type=content_type)
+            data.add_field("media", content, filename=name, content_type=content_type)
             return data
 
         path = f"{MEDIA}/{call}"
