@@ -80,6 +80,17 @@ def begins_new_spell(spells: Sequence[Contact], at: datetime) -> bool:
     return last is None or at > _end(last) or (at == _end(last) and at > last.added_at)
 
 
+def ended_around(spells: Sequence[Contact], at: datetime) -> Contact | None:
+    """The ended spell that `at` lies in: an end told for this instant is its own."""
+    return next((spell for spell in spells if spell.ended_at is not None and spell.added_at <= at <= _end(spell)), None)
+
+
+def lone_end(spells: Sequence[Contact], at: datetime) -> Contact | None:
+    """The spell of which we only know the end, and whose beginning may be `at`: the next one after it."""
+    later = min((spell for spell in spells if spell.added_at > at), key=lambda spell: spell.added_at, default=None)
+    return later if later is not None and later.added_at == later.ended_at else None
+
+
 def _end(spell: Contact) -> datetime:
     if spell.ended_at is None:
         raise ValueError(f"spell {spell.id} is open")
@@ -129,15 +140,14 @@ async def added(
     """A callback says the customer was added at `at`. Returns the open relation, or None when it is over already."""
     relation = Relation(userid=userid, person=wechat_person(external_userid), added_at=at, state=state)
     staff_id, member_id, spells = await _lock_pair(session, relation, now=now)
+    if lone := lone_end(spells, at):
+        lone.added_at = at
     if current := open_spell(spells):
         current.told_at, current.seen_at = max(current.told_at, at), max(current.seen_at, now)
         current.state = state or current.state
         return current
     if begins_new_spell(spells, at):
         return await _open(session, relation, staff_id=staff_id, member_id=member_id, now=now)
-    last = last_ended(spells)
-    if last is not None and last.added_at == last.ended_at and at < last.added_at:
-        last.added_at = at  # its end came first and stood alone until now
     return None
 
 
@@ -147,16 +157,18 @@ async def lost(
     """A callback says the relation ended at `at`. Returns the spell it ended, or None when that is known or older."""
     relation = Relation(userid=userid, person=wechat_person(external_userid), added_at=at)
     staff_id, member_id, spells = await _lock_pair(session, relation, now=now)
-    current, last = open_spell(spells), last_ended(spells)
-    if current is None:
-        if last is None or at > _end(last):  # we never heard how it began
-            current = Contact(**_row(relation, staff_id=staff_id, member_id=member_id, now=now))
-            return await _end_spell(session, current, at=at, by=by, now=now)
-        if last.ended_by is ContactEnd.SYNC and last.added_at <= at:
-            last.ended_at, last.ended_by = at, by  # a listing had missed it; now we know when and who
+    current, known = open_spell(spells), ended_around(spells, at)
+    if known is not None:
+        if known.ended_by is ContactEnd.SYNC:
+            known.ended_at, known.ended_by = at, by  # a listing had missed it; now we know when and who
         return None
-    if at < current.added_at or (last is not None and at == last.ended_at):
-        return None  # the end of an earlier spell
+    if current is None:  # we never heard how it began
+        current = Contact(**_row(relation, staff_id=staff_id, member_id=member_id, now=now))
+        return await _end_spell(session, current, at=at, by=by, now=now)
+    if at < current.added_at:  # history only: no event may say that somebody is lost who is here
+        earlier = _row(relation, staff_id=staff_id, member_id=member_id, now=now)
+        await _insert(session, [earlier | {"ended_at": at, "ended_by": by}])
+        return None
     told_at = current.told_at
     await _end_spell(session, current, at=at, by=by, now=now)
     if at < told_at:  # it was added again after this end, and that news overtook this

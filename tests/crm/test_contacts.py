@@ -75,8 +75,10 @@ CASES = {
     "added again in the second it ended": ([("+", 1), ("-", 5), ("+", 5)], [(1, 5), (5, None)]),
     "that end told once more": ([("+", 1), ("-", 5), ("+", 5), ("-", 5)], [(1, 5), (5, None)]),
     "the second adding overtakes the end": ([("+", 1), ("+", 9), ("-", 5)], [(1, 5), (9, None)]),
-    "an end from before the first spell we know": ([("+", 9), ("-", 5)], [(9, None)]),
+    "an end from before the first spell we know": ([("+", 9), ("-", 5)], [(5, 5), (9, None)]),
     "two spells, all ends late": ([("+", 1), ("+", 9), ("-", 5), ("-", 12)], [(1, 5), (9, 12)]),
+    "two spells, told backwards": ([("-", 12), ("+", 9), ("-", 5), ("+", 1)], [(1, 5), (9, 12)]),
+    "two spells, told backwards, the second open": ([("+", 9), ("-", 5), ("+", 1)], [(1, 5), (9, None)]),
     "added and lost in one second": ([("+", 1), ("-", 1)], [(1, 1)]),
     "and told again": ([("+", 1), ("-", 1), ("+", 1)], [(1, 1)]),
 }
