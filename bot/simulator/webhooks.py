@@ -1,7 +1,6 @@
 """Group robots (消息推送): their keys, what they posted into internal groups, and the 20-a-minute limit."""
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +77,7 @@ class Webhooks:
 def _check_image(payload: dict[str, Any]) -> None:
     try:
         data = base64.b64decode(checks.text(payload, "base64"), validate=True)
-    except binascii.Error as broken:
+    except ValueError as broken:
         raise Refusal(40058, "base64") from broken
     if hashlib.md5(data).hexdigest() != checks.text(payload, "md5").lower():
         raise Refusal(40058, "md5 does not match")
