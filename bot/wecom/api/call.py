@@ -79,8 +79,10 @@ class Caller:
     ) -> Json:
         return _as_json(path, await self.call("GET", path, app=app, params=params, repeatable=repeatable))
 
-    async def post(self, path: str, body: Json, *, app: str | None, repeatable: bool, seconds: float = SECONDS) -> Json:
-        answer = await self.call("POST", path, app=app, json=body, repeatable=repeatable, seconds=seconds)
+    async def post(
+        self, path: str, body: Json, *, app: str | None, repeatable: bool, seconds: float = SECONDS, lane: str = ""
+    ) -> Json:
+        answer = await self.call("POST", path, app=app, json=body, repeatable=repeatable, seconds=seconds, lane=lane)
         return _as_json(path, answer)
 
     async def call(
@@ -94,14 +96,20 @@ class Caller:
         json: Json | None = None,
         form: Callable[[], aiohttp.FormData] | None = None,
         seconds: float = SECONDS,
+        lane: str = "",
     ) -> Json | Blob:
-        """One call with its retries. form: builds the upload anew for each try, because sending uses it up."""
+        """One call with its retries.
+
+        form: builds the upload anew for each try, because sending uses it up.
+        lane: a part of the path's calls that the vendor limits by itself.
+        """
         renewed, tries, unsure = False, 1, False
         app = app or self.default_app
+        limited = f"{app} {lane}" if lane else app
         while True:
             token = ""
             try:
-                async with self.limiter.slot(path, app):
+                async with self.limiter.slot(path, limited):
                     token = await self._tokens.get(app)
                     return await self._transport.request(
                         method,
@@ -118,7 +126,7 @@ class Caller:
                 renewed = True
             except WecomError as error:
                 error.after_unknown, unsure = unsure, unsure or not error.undone
-                self._tell_limiter(error, path, app)
+                self._tell_limiter(error, path, limited)
                 if not _may_repeat(error, repeatable):
                     raise
                 if tries == TRIES and isinstance(error, OutcomeUnknown):  # its owner may simply repeat it later

@@ -168,7 +168,11 @@ class KfApi:
         No cursor: from three days ago. Raises PullTokenExpired: pull again without the token.
         """
         body = given(open_kfid=open_kfid, cursor=cursor or None, token=token or None, limit=limit, voice_format=0)
-        return await self._caller.post(f"{KF}/sync_msg", body, app=app, repeatable=True, seconds=PULL_SECONDS)
+        # Pulls without a token are limited strictly: hitting that limit must not silence those that have one.
+        lane = "" if token else "without token"
+        return await self._caller.post(
+            f"{KF}/sync_msg", body, app=app, repeatable=True, seconds=PULL_SECONDS, lane=lane
+        )
 
     async def send_msg(self, body: Fields, *, msgid: str, app: str | None = None) -> str:
         """Send `body` (touser, open_kfid, msgtype and its payload) once, however often it is tried; returns the msgid.

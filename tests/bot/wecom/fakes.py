@@ -1,12 +1,14 @@
-"""A transport that records requests and plays answers: the seam of the client's tests."""
+"""A transport that records requests and plays answers, and a clock in a hurry: the rim of the client's tests."""
 
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from bot.wecom.errors import WecomError, error_for
+from crm.base.clock import MovableClock
 
 Answer = dict[str, Any] | WecomError | Callable[[], Awaitable[dict[str, Any]]]
 
@@ -53,3 +55,16 @@ class FakeTransport:
         if found.get("errcode"):
             raise error_for(found["errcode"], found.get("errmsg", ""), path)
         return found
+
+
+class HastyClock(MovableClock):
+    """Sleeping moves the time forward: pauses are counted, not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(datetime(2026, 3, 9, 2, tzinfo=UTC), rate=0.0)
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.advance(seconds=max(0.0, seconds))
+        await asyncio.sleep(0)

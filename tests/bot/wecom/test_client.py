@@ -16,8 +16,7 @@ from bot.wecom.kf_items import KfMessage, parse_kf_item
 from bot.wecom.limits import Limiter
 from bot.wecom.token import GETTOKEN, AppKey, TokenCache
 from bot.wecom.transport import Blob
-from crm.base.clock import MovableClock
-from tests.bot.wecom.fakes import FakeTransport
+from tests.bot.wecom.fakes import FakeTransport, HastyClock
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "wecom"
 APPS = {"shop": AppKey(1000002, "S1"), "desk": AppKey(1000003, "S2")}
@@ -26,19 +25,6 @@ CONTACT = "/cgi-bin/externalcontact"
 TEXT = {"touser": "wmAAAA", "open_kfid": "wkAAAA", "msgtype": "text", "text": {"content": "您好"}}
 BUSY = {"errcode": -1, "errmsg": "system busy"}
 LOST = e.OutcomeUnknown(errmsg="no answer", path=SEND)
-
-
-class HastyClock(MovableClock):
-    """Sleeping moves the time forward: pauses are counted, not waited for."""
-
-    def __init__(self) -> None:
-        super().__init__(datetime(2026, 3, 9, 2, tzinfo=UTC), rate=0.0)
-        self.slept: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.advance(seconds=max(0.0, seconds))
-        await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -141,6 +141,19 @@ async def test_the_window_and_the_states_refuse_with_their_types(client, simulat
         await client.kf.sync_msg(KF, token="made-up")
 
 
+async def test_the_limit_on_pulls_without_a_token_does_not_stop_those_with_one(client, simulator):
+    simulator.options.tokenless_pulls_per_minute = 1
+    simulator.world.customer_says(ANN, KF, "在吗")
+    await client.kf.sync_msg(KF)
+    with pytest.raises(e.RateLimited):
+        await client.kf.sync_msg(KF)
+    with pytest.raises(e.RateLimited):  # not even asked
+        await client.kf.sync_msg(KF)
+    assert sum(call.path == "/cgi-bin/kf/sync_msg" for call in simulator.log.calls) == 2
+    with pytest.raises(e.PullTokenExpired):  # it went out
+        await client.kf.sync_msg(KF, token="made-up")
+
+
 async def test_kf_accounts_links_servicers_and_customers(client, simulator):
     simulator.world.customer_says(ANN, KF, "在吗")
     accounts = [one async for page in pages(client.kf.account_list) for one in page.items]

@@ -196,6 +196,9 @@ def test_bad_ciphertext_is_refused(envelope, encrypted, reason):
             b"<xml>&c;</xml>",
             id="billion laughs",
         ),
+        pytest.param(
+            b'<!DOCTYPE xml [<!ENTITY a "' + b"x" * 30_000 + b'">]><xml x="' + b"&a;" * 5_000 + b'"/>', id="quadratic"
+        ),
         pytest.param(b"<xml>&undeclared;</xml>", id="undeclared entity"),
         pytest.param(b"<xml>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</xml>", id="deep nesting"),
     ],

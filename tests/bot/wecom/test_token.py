@@ -11,7 +11,7 @@ from bot.wecom.errors import Busy, NotAllowed, OutcomeUnknown, RateLimited, Secr
 from bot.wecom.token import GETTOKEN, AppKey, TokenCache
 from crm.base.clock import MovableClock
 from crm.base.db import open_sessions
-from tests.bot.wecom.fakes import FakeTransport
+from tests.bot.wecom.fakes import FakeTransport, HastyClock
 
 APPS = {"shop": AppKey(1000002, "S1"), "desk": AppKey(1000003, "S2")}
 
@@ -62,53 +62,65 @@ async def test_a_second_process_reads_what_the_first_was_given(new_cache, transp
     assert asked(transport) == 1
 
 
-async def test_two_processes_racing_ask_once(database_url, transport):
-    clock, processes = MovableClock(), [open_sessions(database_url) for _ in range(2)]
+class Racing(TokenCache):
+    """Looks at the shared row, and goes on when the other process has looked too: both saw that there is no token."""
 
-    async def slowly():
-        await asyncio.sleep(0.3)
-        return {"errcode": 0, "access_token": "T1", "expires_in": 7200}
+    barrier: asyncio.Barrier | None = None
 
-    transport.usual[GETTOKEN] = slowly
-    caches = [TokenCache(transport, sessions, clock, "ww1", APPS) for sessions in processes]
+    async def _look(self, app):
+        seen = await super()._look(app)
+        barrier, self.barrier = self.barrier, None
+        if barrier is not None:
+            await barrier.wait()
+        return seen
+
+
+class RacingUnleased(Racing):
+    """The twin that loses: it takes the lease and goes on whether it got it or not."""
+
+    async def _lease(self, app, seen):
+        await super()._lease(app, seen)
+        return True
+
+
+async def race(kind: type[Racing], transport: FakeTransport, database_url: str) -> list[str]:
+    processes = [open_sessions(database_url) for _ in range(2)]
+    caches = [kind(transport, sessions, MovableClock(), "ww1", APPS) for sessions in processes]
+    barrier = asyncio.Barrier(2)
+    for cache in caches:
+        cache.barrier = barrier
     try:
-        got = await asyncio.gather(*(cache.get("shop") for cache in caches for _ in range(10)))
-        assert set(got) == {"T1"}
-        assert asked(transport) == 1
+        return await asyncio.gather(*(cache.get("shop") for cache in caches for _ in range(10)))
     finally:
         for cache, sessions in zip(caches, processes, strict=True):
             await cache.close()
             await sessions.close()
+
+
+async def test_two_processes_racing_ask_once(database_url, transport):
+    assert set(await race(Racing, transport, database_url)) == {"T1"}
+    assert asked(transport) == 1
 
 
 async def test_the_race_is_real_without_the_lease(database_url, transport):
-    """The twin that loses: the same two processes, each believing that it holds the lease."""
-    clock, processes = MovableClock(), [open_sessions(database_url) for _ in range(2)]
-
-    class Unleased(TokenCache):
-        async def _lease(self, app, seen):
-            await super()._lease(app, seen)
-            return True
-
-    async def slowly():
-        await asyncio.sleep(0.3)
-        return {"errcode": 0, "access_token": "T1", "expires_in": 7200}
-
-    transport.usual[GETTOKEN] = slowly
-    caches = [Unleased(transport, sessions, clock, "ww1", APPS) for sessions in processes]
-    try:
-        await asyncio.gather(*(cache.get("shop") for cache in caches))
-        assert asked(transport) == 2
-    finally:
-        for cache, sessions in zip(caches, processes, strict=True):
-            await cache.close()
-            await sessions.close()
+    assert set(await race(RacingUnleased, transport, database_url)) == {"T1", "T2"}
+    assert asked(transport) == 2
 
 
 async def test_a_lease_whose_holder_died_is_taken_over(new_cache, transport, clock, sessions):
     async with sessions.begin() as session:
         session.add(WecomToken(app="shop", credentials=new_cache()._credentials("shop"), refreshing_until=clock.now()))
     assert await new_cache().get("shop") == "T1"
+
+
+async def test_a_lease_is_waited_out_when_its_holder_was_killed(new_cache, transport, sessions):
+    clock = HastyClock()
+    cache = new_cache(clock=clock)
+    until = clock.now() + timedelta(seconds=15)
+    async with sessions.begin() as session:
+        session.add(WecomToken(app="shop", credentials=cache._credentials("shop"), refreshing_until=until))
+    assert await cache.get("shop") == "T1"
+    assert sum(clock.slept) == pytest.approx(15, abs=0.2)
 
 
 async def test_a_token_is_renewed_five_minutes_early_while_others_go_on_with_the_old(new_cache, transport, clock):
