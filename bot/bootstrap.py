@@ -17,6 +17,7 @@ from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
 from bot.faq import articles
 from bot.metrics import ARTICLES, LOOPS_FAILED
+from bot.reactions import reactions as edge
 from bot.settings import Settings
 from bot.web.server import create_app
 from bot.wecom.callback import CallbackView, Inbox
@@ -31,6 +32,8 @@ from bot.wecom.sync import Sync
 from bot.wecom.token import AppKey, TokenCache
 from bot.wecom.transport import HttpTransport
 from bot.wecom.upkeep import Upkeep
+from campaigns.reactions import Reader
+from campaigns.reactions import reactions as campaigns
 from crm.base.clock import Clock, SystemClock
 from crm.base.db import open_sessions
 from crm.base.peers import Peers
@@ -120,8 +123,11 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         lane_table(client, app.clock, service_hours=app.shop.service_hours),
     )
     sync = Sync(app.sessions, client, app.clock)
+    shared = (app.sessions, app.peers, app.clock)
     upkeep = Upkeep(app, client, sync, main_app=service.settings.main_app)
     return {
+        "campaigns": Reader(*shared, cursor="campaigns", table=campaigns.table).run,
+        "edge": Reader(*shared, cursor="edge", table=edge.table).run,
         "inbox": InboxWorker(app, sync, upkeep).run,
         "accounts": upkeep.keep_accounts,
         "sync": upkeep.keep_synced,

@@ -44,6 +44,18 @@ class EventCursor(Base):
     event_id: Mapped[int] = mapped_column(default=0)
 
 
+class EventFailure(Base):
+    """A reaction that failed on an event: tried again some times, then left out and kept here."""
+
+    __tablename__ = "event_failures"
+
+    cursor: Mapped[str] = mapped_column(sa.String(80), primary_key=True)
+    event_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tries: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str]
+    failed_at: Mapped[datetime]
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """One event as it lies in the table."""
@@ -80,30 +92,48 @@ async def append_all(session: AsyncSession, events: Sequence[Any], *, now: datet
 async def take(session: AsyncSession, cursor: str, *, limit: int = 100) -> list[Recorded]:
     """The next events for `cursor`, oldest first; the cursor moves behind them when the caller's transaction commits.
 
-    Two readers of one cursor take turns: on PostgreSQL the second waits for the first one's commit. Rolling back
-    gives the events back, so what a reader does in this transaction is done exactly once.
+    Rolling back gives the events back, so what a reader does in this transaction is done exactly once.
+    """
+    found = await peek(session, cursor, limit=limit)
+    if found:
+        await move(session, cursor, to=found[-1])
+    return found
+
+
+async def peek(session: AsyncSession, cursor: str, *, limit: int = 100) -> list[Recorded]:
+    """Like `take`, but the cursor stays: for a reader that calls `move` behind what it could do.
+
+    Two readers of one cursor take turns: on PostgreSQL the second waits for the first one's commit.
     """
     await session.execute(insert(session, EventCursor).values(name=cursor).on_conflict_do_nothing())
     place = (await session.scalars(sa.select(EventCursor).where(EventCursor.name == cursor).with_for_update())).one()
-    rows = (
-        await session.scalars(
-            sa.select(EventRow)
-            .where(
-                sa.tuple_(EventRow.xid, EventRow.id) > sa.tuple_(sa.literal(place.xid), sa.literal(place.event_id)),
-                EventRow.xid < oldest_running_xid(session),
-            )
-            .order_by(EventRow.xid, EventRow.id)
-            .limit(limit)
+    rows = await session.scalars(
+        sa.select(EventRow)
+        .where(
+            sa.tuple_(EventRow.xid, EventRow.id) > sa.tuple_(sa.literal(place.xid), sa.literal(place.event_id)),
+            EventRow.xid < oldest_running_xid(session),
         )
-    ).all()
-    if rows:
-        await move(session, cursor, to=rows[-1])
+        .order_by(EventRow.xid, EventRow.id)
+        .limit(limit)
+    )
     return [Recorded(row.id, row.xid, row.name, row.body, row.at) for row in rows]
 
 
-async def move(session: AsyncSession, cursor: str, *, to: EventRow | Recorded) -> None:
-    """Put `cursor` right behind `to`: for a reader that could do only part of what it took."""
+async def move(session: AsyncSession, cursor: str, *, to: Recorded) -> None:
+    """Put `cursor` right behind `to`."""
     await session.execute(sa.update(EventCursor).where(EventCursor.name == cursor).values(xid=to.xid, event_id=to.id))
+
+
+async def note_failure(session: AsyncSession, cursor: str, event: Recorded, error: str, *, now: datetime) -> int:
+    """Write down that a reaction failed on `event`; returns how often it has by now."""
+    row = insert(session, EventFailure).values(
+        cursor=cursor, event_id=event.id, tries=1, error=error[:500], failed_at=now
+    )
+    again = row.on_conflict_do_update(
+        index_elements=["cursor", "event_id"],
+        set_={"tries": EventFailure.tries + 1, "error": error[:500], "failed_at": now},
+    )
+    return (await session.scalars(again.returning(EventFailure.tries))).one()
 
 
 async def after_restore(session: AsyncSession) -> bool:

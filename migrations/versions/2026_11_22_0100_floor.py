@@ -35,6 +35,14 @@ def upgrade() -> None:
         sa.Column("event_id", Key, nullable=False),
     )
     op.create_table(
+        "event_failures",
+        sa.Column("cursor", sa.String(80), primary_key=True),
+        sa.Column("event_id", Key, primary_key=True, autoincrement=False),
+        sa.Column("tries", Key, nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("failed_at", Instant, nullable=False),
+    )
+    op.create_table(
         "outbox",
         sa.Column("id", Key, primary_key=True),
         sa.Column("lane", sa.String(40), nullable=False),
@@ -70,5 +78,5 @@ def _index_where(name: str, columns: list[str], where: str) -> None:
 
 
 def downgrade() -> None:
-    for table in ("outbox", "event_cursors", "events"):
+    for table in ("outbox", "event_failures", "event_cursors", "events"):
         op.drop_table(table)

@@ -1,0 +1,104 @@
+"""What follows from facts: crm's events, read forward, each reaction in the transaction that moves the cursor.
+
+An event is seen at least once and its reactions commit together with the cursor, so a kill repeats or keeps both. A
+reaction that fails stops the cursor, is tried again, and after some tries is left out and kept for a person to see.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm.base import events, outbox
+from crm.base.clock import Clock
+from crm.base.db import Sessions
+from crm.base.events import Recorded
+from crm.base.outbox import OutboxRow, Purpose
+from crm.base.peers import Peers
+from crm.consents import MARKETING, OptedOut
+
+log = logging.getLogger(__name__)
+
+Event = TypeVar("Event")
+Reaction = Callable[..., Awaitable[None]]  # (session, event, *, now)
+Table = Mapping[str, Sequence[tuple[type[Any], Reaction]]]
+
+TOGETHER = 100
+TRIES = 5
+IDLE_SECONDS = 1.0
+AFTER_FAILURE_SECONDS = 2.0
+
+
+class Reactions:
+    """Which functions follow which events."""
+
+    def __init__(self) -> None:
+        self.table: defaultdict[str, list[tuple[type[Any], Reaction]]] = defaultdict(list)
+
+    def to(self, kind: type[Event]) -> Callable[[Reaction], Reaction]:
+        """Register a reaction to events of this type."""
+
+        def register(reaction: Reaction) -> Reaction:
+            self.table[kind.__name__].append((kind, reaction))
+            return reaction
+
+        return register
+
+
+reactions = Reactions()
+reacts_to = reactions.to
+
+
+class Reader:
+    """Reads events for one table of reactions, under one cursor."""
+
+    def __init__(self, sessions: Sessions, peers: Peers, clock: Clock, *, cursor: str, table: Table) -> None:
+        self._sessions, self._peers, self._clock = sessions, peers, clock
+        self._cursor, self._table = cursor, table
+
+    async def run(self) -> None:
+        """Forever: react to what happened, then wait a moment for more."""
+        async with self._sessions.begin() as session:
+            if await events.after_restore(session):
+                log.warning("events.restored", extra={"cursor": self._cursor})
+        while True:
+            done, failed = await self.round()
+            if failed:
+                await self._peers.wait(f"events-failed:{self._cursor}", seconds=AFTER_FAILURE_SECONDS)
+            elif not done:
+                await self._peers.wait(f"events:{self._cursor}", seconds=IDLE_SECONDS)
+
+    async def round(self) -> tuple[int, bool]:
+        """React to the next events in one transaction; returns how many, and whether one failed and will come again."""
+        now = self._clock.now()
+        async with self._sessions.begin() as session:
+            found = await events.peek(session, self._cursor, limit=TOGETHER)
+            for place, event in enumerate(found):
+                if not await self._react(session, event, now=now):
+                    return place, True
+                await events.move(session, self._cursor, to=event)
+        return len(found), False
+
+    async def _react(self, session: AsyncSession, event: Recorded, *, now: datetime) -> bool:
+        """All reactions to one event, or none of them; False when it shall be tried again."""
+        try:
+            async with session.begin_nested():
+                for kind, reaction in self._table.get(event.name, ()):
+                    await reaction(session, event.load(kind), now=now)
+        except Exception as error:
+            log.exception("events.reaction_failed", extra={"event_id": event.id, "event_name": event.name})
+            tries = await events.note_failure(session, self._cursor, event, f"{type(error).__name__}: {error}", now=now)
+            return tries >= TRIES
+        return True
+
+
+@reacts_to(OptedOut)
+async def take_back_marketing(session: AsyncSession, event: OptedOut, *, now: datetime) -> None:
+    """Who opts out gets nothing more, also of what was waiting to leave."""
+    if event.topic != MARKETING:
+        return
+    waiting = (OutboxRow.member_id == event.member_id, OutboxRow.purpose == Purpose.MARKETING)
+    await outbox.cancel(session, *waiting, reason="opted out", now=now)
