@@ -190,9 +190,9 @@ class TokenCache:
             await self._give_up(app, error)
             raise
         fresh = {"access_token": value, "fetched_at": asked_at, "expires_at": asked_at + life}
-        await self._store(app, **fresh, refused_until=None, refusals=0)
         self._dropped.pop(app, None)
-        self._held[app] = _hold(value, asked_at, asked_at + life)
+        self._held[app] = _hold(value, asked_at, asked_at + life)  # ours even if the database is away just now
+        await self._store(app, **fresh, refused_until=None, refusals=0)
         return value
 
     async def _ask(self, app: str) -> tuple[str, timedelta]:

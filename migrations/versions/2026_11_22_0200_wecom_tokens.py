@@ -14,6 +14,7 @@ depends_on = None
 
 Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+
 def upgrade() -> None:
     op.create_table(
         "wecom_tokens",
