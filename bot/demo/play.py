@@ -46,12 +46,20 @@ async def run(
         await _record(service.app.sessions, customers, past, clock)
         shop.connect(simulator, f"http://127.0.0.1:{service.port}")
         simulator.world.customer_enters(shop.FIRST_CUSTOMER, shop.KF)
-        await asyncio.sleep(0.5)
-        simulator.world.customer_says(shop.FIRST_CUSTOMER, shop.KF, shop.FIRST_QUESTION)
         say(_addresses(service.port, simulator_port))
+        await _ask_first_question(simulator)
         await stop.wait()
         say("正在停止……")
     say("已停止。")
+
+
+async def _ask_first_question(simulator: Simulator) -> None:
+    """So that a conversation is on the phone when it is first looked at; the greeting comes before the question."""
+    for _ in range(100):
+        if simulator.world.seen_by_customer(shop.FIRST_CUSTOMER, shop.KF):
+            break
+        await asyncio.sleep(0.05)
+    simulator.world.customer_says(shop.FIRST_CUSTOMER, shop.KF, shop.FIRST_QUESTION)
 
 
 def _settings(port: int, simulator_port: int, database_url: str) -> Settings:
