@@ -8,6 +8,7 @@ from bot.wecom.api.kf import ServiceState
 from bot.wecom.kf_items import SessionChange, SessionStatusChange
 
 TOPIC_LIFE = timedelta(minutes=30)
+MISSES_LIFE = timedelta(minutes=30)  # a miss longer ago than this is not "in a row"
 BOT_MAY_SPEAK = frozenset({ServiceState.UNTREATED, ServiceState.BOT})
 
 
@@ -25,6 +26,22 @@ def topic_of(conversation: Conversation, *, now: datetime) -> str | None:
     """What the talk is about, unless that was too long ago."""
     expires = conversation.topic_expires_at
     return conversation.topic if expires is not None and now < expires else None
+
+
+def count_miss(conversation: Conversation, now: datetime) -> int:
+    """One more question we had no answer to; returns how many there are in a row."""
+    conversation.misses, conversation.missed_at = misses_in_a_row(conversation, now=now) + 1, now
+    return conversation.misses
+
+
+def misses_in_a_row(conversation: Conversation, *, now: datetime) -> int:
+    last = conversation.missed_at
+    return conversation.misses if last is not None and now - last < MISSES_LIFE else 0
+
+
+def clear_misses(conversation: Conversation) -> None:
+    """An answer was given, or a person takes over."""
+    conversation.misses, conversation.missed_at = 0, None
 
 
 def take_in(conversation: Conversation, event: SessionStatusChange) -> None:

@@ -37,6 +37,8 @@ class Conversation(Base):
     topic: Mapped[str | None] = mapped_column(sa.String(40))  # what the dialogue is about
     topic_data: Mapped[dict[str, Any] | None]
     topic_expires_at: Mapped[datetime | None]
+    misses: Mapped[int] = mapped_column(sa.SmallInteger, default=0, server_default="0")  # questions in a row
+    missed_at: Mapped[datetime | None]  # the newest of them; a row of misses ends by time too
     created_at: Mapped[datetime]
 
 
