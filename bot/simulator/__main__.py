@@ -6,6 +6,7 @@ import sys
 from bot.simulator.corp import CallbackTarget
 from bot.simulator.server import run
 from bot.simulator.simulator import Simulator
+from crm.base.clock import SystemClock
 
 CORPID = "ww0000000000000001"
 AGENTID = 1000002
@@ -42,7 +43,7 @@ def main() -> None:
 
 def start(host: str, port: int, callback_url: str = "") -> None:
     """Serve the small world until Ctrl-C, and say where it is and which secrets it has."""
-    simulator = Simulator(corpid=CORPID)
+    simulator = Simulator(corpid=CORPID, envelope_clock=SystemClock())
     small_world(simulator, callback_url)
     origin = f"http://{host}:{port}"
     sys.stdout.write(

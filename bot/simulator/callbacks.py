@@ -13,6 +13,7 @@ from bot.simulator.envelope import BadEnvelope, Crypto, Sealed, packet_xml, xml
 from bot.simulator.faults import Roads
 from bot.simulator.refusals import NotPossible
 from bot.simulator.replies import reply_parts
+from crm.base.clock import Clock
 
 TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 VERIFY_TIMEOUT = aiohttp.ClientTimeout(total=1.0)
@@ -39,8 +40,11 @@ class Callbacks:
     `on_reply(app, event, inner_xml)` receives a passive reply that was verified and opened.
     """
 
-    def __init__(self, corp: Corp, roads: Roads, on_reply: Callable[[App, Event, str], None]) -> None:
+    def __init__(
+        self, corp: Corp, roads: Roads, on_reply: Callable[[App, Event, str], None], envelope_clock: Clock
+    ) -> None:
         self._corp = corp
+        self._envelope_clock = envelope_clock
         self._on_reply = on_reply
         self.roads = roads
         self.delivered = self.failed = self.dropped = 0
@@ -212,7 +216,8 @@ class Callbacks:
 
     def _seal(self, target: CallbackTarget, plaintext: str) -> Sealed:
         nonce = str(self._corp.chance.getrandbits(32))
-        return self._crypto_of(target).seal(plaintext, timestamp=int(self._corp.now()), nonce=nonce)
+        stamp = int(self._envelope_clock.now().timestamp())
+        return self._crypto_of(target).seal(plaintext, timestamp=stamp, nonce=nonce)
 
     def _crypto_of(self, target: CallbackTarget) -> Crypto:
         key = (target.token, target.aes_key)

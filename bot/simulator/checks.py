@@ -7,7 +7,6 @@ from typing import Any
 from bot.simulator.refusals import Refusal
 
 Body = Mapping[str, Any]
-MAX_TASK_ID = 128
 MSGID = re.compile(r"[0-9A-Za-z_-]{1,32}")
 TASK_ID = re.compile(r"[0-9A-Za-z_@-]{1,128}")
 

@@ -133,10 +133,6 @@ class Kf:
             self._lapse(found)
         return found
 
-    def find_session(self, open_kfid: str, external_userid: str) -> Session | None:
-        known = (open_kfid, external_userid) in self._sessions
-        return self.session(open_kfid, external_userid) if known else None
-
     def consulted_within(self, external_userid: str, seconds: float) -> Session | None:
         """The customer's latest session if they entered or wrote to any account within `seconds`."""
         own = [found for known in self.accounts if (found := self._sessions.get((known, external_userid)))]

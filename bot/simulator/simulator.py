@@ -13,6 +13,7 @@ from bot.simulator.world import World
 from crm.base.clock import Clock, MovableClock
 
 KEPT_CALLS = 5_000
+KEPT_ITEMS = 20
 
 
 @dataclass
@@ -46,11 +47,24 @@ class CallLog:
     def add(self, at: float, path: str, agentid: int | None, request: Any, response: Any) -> None:
         self.seq += 1
         errcode = response.get("errcode", 0) if isinstance(response, dict) else 0
-        self.calls.append(LoggedCall(self.seq, at, path, agentid, errcode, request, response))
+        self.calls.append(LoggedCall(self.seq, at, path, agentid, errcode, request, _cut(response)))
+
+
+def _cut(response: Any) -> Any:
+    """Long lists are kept by their head: 5,000 full pages of messages would outgrow everything else."""
+    if not isinstance(response, dict):
+        return response
+    long = {name: value for name, value in response.items() if isinstance(value, list) and len(value) > KEPT_ITEMS}
+    heads = {name: [*value[:KEPT_ITEMS], f"… {len(value)} in all"] for name, value in long.items()}
+    return {**response, **heads} if long else response
 
 
 class Simulator:
-    """`clock` should be a MovableClock so that the console can push time; any Clock works."""
+    """`clock` should be a MovableClock so that the console can push time; any Clock works.
+
+    envelope_clock: what callbacks' envelopes are stamped with, by default `clock`. A service in another process that
+    refuses stale envelopes by the machine's time needs a SystemClock here, or it refuses all once time was pushed.
+    """
 
     def __init__(
         self,
@@ -59,6 +73,7 @@ class Simulator:
         *,
         corpid: str = "ww0000000000000001",
         options: Options | None = None,
+        envelope_clock: Clock | None = None,
     ) -> None:
         self.clock = clock or MovableClock()
         self.options = options or Options()
@@ -67,7 +82,9 @@ class Simulator:
         self.faults = Faults(self.world.corp.chance)
         self.limits = Limits()
         self.roads = Roads()
-        self.callbacks = Callbacks(self.world.corp, self.roads, self.world.notices.take_reply)
+        self.callbacks = Callbacks(
+            self.world.corp, self.roads, self.world.notices.take_reply, envelope_clock or self.clock
+        )
         self.log = CallLog()
         self.origin = ""  # where pages and files of the simulator are reached; set by the first request
         self.pulls = 0

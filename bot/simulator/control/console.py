@@ -10,6 +10,7 @@ from bot.simulator.control.core import Deed, Told, control
 from bot.simulator.corp import CallbackTarget
 from bot.simulator.faults import Fault
 from bot.simulator.refusals import NotPossible, Unknown
+from bot.simulator.simulator import KEPT_CALLS
 
 
 def add_routes(app: web.Application) -> None:
@@ -101,9 +102,10 @@ def set_limits(deed: Deed) -> Told:
 
 
 def log(deed: Deed) -> Told:
-    path, after = deed.query.get("path", ""), deed.integer("after", 0)
-    calls = deed.simulator.log.calls
-    return {"calls": [asdict(call) for call in calls if call.seq > after and (not path or call.path == path)]}
+    """Calls after `after`, of one `path` if asked, at most the newest `limit`."""
+    path, after, limit = deed.query.get("path", ""), deed.integer("after", 0), deed.integer("limit", KEPT_CALLS)
+    calls = [call for call in deed.simulator.log.calls if call.seq > after and (not path or call.path == path)]
+    return {"calls": [asdict(call) for call in calls[-max(limit, 1) :]]}
 
 
 def corp(deed: Deed) -> Told:

@@ -10,6 +10,7 @@ from aiohttp import web
 from bot.simulator.corp import CallbackTarget
 from bot.simulator.envelope import BadEnvelope, Crypto, Sealed, sign, xml
 from bot.simulator.simulator import Simulator
+from crm.base.clock import FrozenClock
 from tests.bot.simulator.conftest import AES_KEY, AGENTID, ANN, CORPID, KF, TOKEN, Corp, Service, until
 
 STAMP, NONCE = "1700000000", "123456"
@@ -182,6 +183,20 @@ async def test_several_messages_may_share_one_callback(corp: Corp) -> None:
 @pytest.mark.parametrize("roads", [{"drop": 2}, {"drop": "often"}, {"teleport": 1}, {"retries": -1}])
 async def test_impossible_roads_are_refused_in_words(corp: Corp, roads: dict[str, Any]) -> None:
     assert "error" in await corp.do("callbacks", **roads)
+
+
+async def test_envelopes_may_keep_the_machines_time_while_the_world_moves_on(service: Service) -> None:
+    machine = FrozenClock()
+    simulator = Simulator(FrozenClock(), envelope_clock=machine)
+    simulator.world.register_app(1, "应用", "s", CallbackTarget(service.url, TOKEN, AES_KEY))
+    account, person = simulator.world.add_kf_account("客服"), simulator.world.add_customer("安安")
+    await simulator.start()
+    simulator.advance(3600)
+    simulator.world.customer_says(person.external_userid, account.open_kfid, "在吗")
+    await until(lambda: len(service.events) == 1)
+    await simulator.stop()
+    assert int(service.envelopes[0].timestamp) == machine.now().timestamp()
+    assert int(service.events[0]["CreateTime"]) == machine.now().timestamp() + 3600
 
 
 # settings

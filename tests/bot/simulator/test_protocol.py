@@ -159,6 +159,17 @@ async def test_the_log_tells_what_was_asked_and_answered_without_the_token(corp:
     assert (await corp.look("log", after=call["seq"]))["calls"] == []
 
 
+async def test_the_log_keeps_only_the_head_of_long_lists(corp: Corp) -> None:
+    for number in range(25):
+        await corp.says(ANN, str(number))
+    await corp.pull()
+    await corp.pull(limit=1)
+    [last] = (await corp.look("log", limit=1))["calls"]
+    [first, _] = (await corp.look("log", path="/cgi-bin/kf/sync_msg"))["calls"]
+    assert (len(last["response"]["msg_list"]), len(first["response"]["msg_list"])) == (1, 21)
+    assert "25" in first["response"]["msg_list"][-1]
+
+
 async def test_the_clock_moves_forward_only(corp: Corp) -> None:
     before = (await corp.look("clock"))["now"]
     assert (await corp.do("clock", advance=3600))["now"] == before + 3600
