@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 PAGE = 1000
 LEASE = timedelta(seconds=60)
 TOKEN_LIFE = timedelta(minutes=9)  # WeCom keeps it ten; one minute for clocks that differ
+AGAIN_SECONDS = 1.0  # after a failure; what a limit forbids meanwhile, the limiter refuses without a call
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 EARLY = timedelta(days=1)  # a welcome code lives 20 s: its conversation goes to the front of the queue
 
@@ -64,13 +65,15 @@ class Puller:
     def __init__(self, sessions: Sessions, kf: KfApi, peers: Peers, clock: Clock, *, poll: timedelta) -> None:
         self._sessions, self._kf, self._peers, self._clock = sessions, kf, peers, clock
         self._poll = poll
+        self._pulling: set[str] = set()
 
     async def run(self) -> None:
-        """Forever: look for accounts with news, pull them side by side, wait for a tap."""
-        while True:
-            accounts = await self._wanted()
-            await asyncio.gather(*(self._pull_safely(open_kfid) for open_kfid in accounts))
-            if not accounts:
+        """Forever: start a pull of each account with news, and wait for a tap. No account waits for another."""
+        async with asyncio.TaskGroup() as pulls:
+            while True:
+                for open_kfid in set(await self._wanted()) - self._pulling:
+                    self._pulling.add(open_kfid)
+                    pulls.create_task(self._keep_up(open_kfid), name=f"pull:{open_kfid}")
                 await self._peers.wait("pull", seconds=1.0)
 
     async def pull(self, open_kfid: str) -> int:
@@ -81,27 +84,34 @@ class Puller:
         account = await self._lease(open_kfid)
         if account is None:
             return 0
-        news = 0
+        news, complete_at = 0, None
         try:
             while True:
+                began = self._clock.now()
                 page = await self._fetch(account)
                 pulled, cursor = read_page(page), page.get("next_cursor") or account.cursor
                 news += await self._store(account, pulled, cursor)
                 account.cursor = cursor
                 if not page.get("has_more"):
+                    complete_at = began
                     break
         except CursorMoved:
             log.info("puller.cursor_moved", extra={"open_kfid": open_kfid})
         finally:
-            await self._release(account)
+            await self._release(account, complete_at)
         return news
 
-    async def _pull_safely(self, open_kfid: str) -> None:
+    async def _keep_up(self, open_kfid: str) -> None:
+        """Pull as long as there is news: a callback that comes during a pull asks for another one."""
         try:
-            await self.pull(open_kfid)
-        except WecomError as error:
-            log.warning("puller.failed", extra={"open_kfid": open_kfid, "error": str(error)})
-            await self._peers.wait(f"pull-again:{open_kfid}", seconds=min(getattr(error, "retry_after", 1.0), 60.0))
+            while open_kfid in await self._wanted():
+                try:
+                    await self.pull(open_kfid)
+                except WecomError as error:
+                    log.warning("puller.failed", extra={"open_kfid": open_kfid, "error": str(error)})
+                    await self._clock.sleep(AGAIN_SECONDS)
+        finally:
+            self._pulling.discard(open_kfid)
 
     async def _wanted(self) -> list[str]:
         now = self._clock.now()
@@ -156,12 +166,14 @@ class Puller:
             self._peers.tap("dialogue")
         return news
 
-    async def _release(self, account: KfAccount) -> None:
+    async def _release(self, account: KfAccount, complete_at: datetime | None) -> None:
+        """End the lease. Complete is what was said before the last page was asked for: later callbacks stay open."""
+        done = {} if complete_at is None else {"pulled_at": complete_at}
         async with self._sessions.begin() as session:
             await session.execute(
                 sa.update(KfAccount)
                 .where(KfAccount.open_kfid == account.open_kfid, KfAccount.pulled_by == self._peers.number)
-                .values(pulled_by=None, pulled_until=None, pulled_at=self._clock.now())
+                .values(pulled_by=None, pulled_until=None, **done)
             )
 
 
