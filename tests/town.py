@@ -117,14 +117,20 @@ async def town(
     """The town, open for business: the callback address is verified the way the vendor does it."""
     simulator = simulator or new_simulator()
     assert isinstance(simulator.clock, MovableClock)
-    runner = await serve(simulator, port=0)
-    origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    simulator.origin = origin
-    try:
+    async with listening(simulator) as origin:
         chosen = settings(database_url, origin, folder / "faq.csv", **more)
         async with running(chosen, clock=simulator.clock, chance=random.Random(7)) as service:
             await connect(origin, service.port)
             yield Town(simulator, origin, service, simulator.clock)
+
+
+@asynccontextmanager
+async def listening(simulator: Simulator) -> AsyncIterator[str]:
+    """The simulator on a port of its own; yields its address."""
+    runner = await serve(simulator, port=0)
+    simulator.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield simulator.origin
     finally:
         await runner.cleanup()
 

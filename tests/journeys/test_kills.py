@@ -1,0 +1,130 @@
+"""Killed at any instant and started again: every question is answered once, in order, and nothing is left over."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from bot.models.gateway import Handling, InboundMessage
+from bot.simulator.simulator import Simulator
+from crm.base.db import Sessions
+from crm.base.outbox import OutboxRow, Status
+from tests.journeys.processes import Crew, Tripwire, crew
+from tests.town import KF, QUESTIONS, listening, new_simulator, words
+
+SEND = "/cgi-bin/kf/send_msg"
+SYNC = "/cgi-bin/kf/sync_msg"
+STATE = "/cgi-bin/kf/service_state/get"
+AT_ONCE = 3  # questions of each customer that wait before the service opens; the others come while it is killed
+
+
+@dataclass
+class Crowd:
+    """Customers who ask the same five questions, one after the other."""
+
+    simulator: Simulator
+    customers: list[str]
+    asked: int = 0
+
+    def ask(self, count: int = 1) -> None:
+        """Everybody asks the next question; conversations are interleaved as they would be."""
+        for question in list(QUESTIONS)[self.asked : self.asked + count]:
+            for customer in self.customers:
+                self.simulator.world.customer_says(customer, KF, question)
+        self.asked += count
+
+    def answers(self, customer: str) -> list[str]:
+        """The answers on this customer's phone, in the order they are read."""
+        shown = [one for one in self.simulator.world.seen_by_customer(customer, KF) if one["from"]["kind"] == "bot"]
+        text = "\n".join(words(one) for one in shown)
+        places = sorted((text.find(mark, at), mark) for mark in QUESTIONS.values() for at in _finds(text, mark))
+        return [mark for _, mark in places]
+
+    def is_answered(self) -> bool:
+        return all(len(self.answers(customer)) >= self.asked for customer in self.customers)
+
+    async def answered(self, crew: Crew, *, seconds: float) -> None:
+        """Until nobody waits for an answer, and a little longer: a wrong second answer would come now."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not self.is_answered():
+            missing = [one for one in self.customers if len(self.answers(one)) < self.asked]
+            assert asyncio.get_running_loop().time() < end, f"{len(missing)} still wait\n{crew.said()}"
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.7)
+
+
+def _finds(text: str, mark: str) -> list[int]:
+    found, at = [], text.find(mark)
+    while at >= 0:
+        found.append(at)
+        at = text.find(mark, at + 1)
+    return found
+
+
+def gather(count: int) -> Crowd:
+    """A crowd in front of a closed shop."""
+    simulator = new_simulator()
+    simulator.log = Tripwire()
+    crowd = Crowd(simulator, [simulator.world.add_customer(f"顾客{n}").external_userid for n in range(count)])
+    crowd.ask(AT_ONCE)
+    return crowd
+
+
+async def assert_all_is_right(crowd: Crowd, sessions: Sessions) -> None:
+    """What the phones show, what the tables say, what the platform saw."""
+    wrong = {one: told for one in crowd.customers if (told := crowd.answers(one)) != list(QUESTIONS.values())}
+    assert not wrong, f"{len(wrong)} phones are wrong, e.g. {next(iter(wrong.items()))}"
+    async with sessions.read() as session:
+        inbound = (await session.execute(sa.select(InboundMessage.status, InboundMessage.origin))).all()
+        outbox = (await session.execute(sa.select(OutboxRow.status, OutboxRow.error))).all()
+    assert Counter(row.status for row in inbound if row.origin == 3) == {Handling.DONE: 5 * len(crowd.customers)}
+    assert {row.status for row in outbox} == {Status.SENT}, [row.error for row in outbox if row.status != Status.SENT]
+    accepted = Counter(
+        call.request["msgid"] for call in crowd.simulator.log.calls if call.path == SEND and call.errcode == 0
+        and "msgid" in call.request and call.response.get("msgid")
+    )  # fmt: skip
+    assert set(accepted.values()) <= {1}
+
+
+async def killed_at_random(
+    database_url: str, sessions: Sessions, folder: Path, *, customers: int, kills: int, seconds: float
+) -> None:
+    """The whole story: a backlog, kills spread over the work, a last life in which everything comes to its end."""
+    crowd, chance = gather(customers), random.Random(20)
+    processes = ["web", "worker", "worker"] if sessions.dialect == "postgresql" else ["serve"]
+    async with listening(crowd.simulator), crew(database_url, crowd.simulator, folder, processes) as opened:
+        for number in range(kills):
+            await _a_moment(crowd, chance, kills - number)
+            opened.replace(chance)
+            if number in (kills // 3, 2 * kills // 3):
+                await opened.ready()
+                crowd.ask()
+        await crowd.answered(opened, seconds=seconds)
+        assert opened.kills == kills
+    await assert_all_is_right(crowd, sessions)
+
+
+async def _a_moment(crowd: Crowd, chance: random.Random, left: int) -> None:
+    """Wait for a random share of the calls that are still to come, and some milliseconds more: anywhere in the work."""
+    to_come = sum(crowd.asked > len(crowd.answers(one)) for one in crowd.customers)
+    calls = crowd.simulator.log.seq + chance.randrange(1, 2 + 2 * to_come // left)
+    end = asyncio.get_running_loop().time() + 2.0
+    while crowd.simulator.log.seq < calls and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(chance.choice((0.0, 0.003, 0.01, 0.03, 0.1)) * chance.random())
+
+
+async def test_four_hundred_messages_survive_nine_kills(database_url: str, sessions: Sessions, tmp_path: Path) -> None:
+    await killed_at_random(database_url, sessions, tmp_path, customers=80, kills=9, seconds=20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_two_thousand_five_hundred_messages_survive_fifteen_kills(
+    database_url: str, sessions: Sessions, tmp_path: Path
+) -> None:
+    await killed_at_random(database_url, sessions, tmp_path, customers=500, kills=15, seconds=90)
