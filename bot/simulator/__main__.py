@@ -16,7 +16,7 @@ AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 
 def small_world(simulator: Simulator, callback_url: str = "") -> None:
-    """One app, one kf account, three employees, four customers, one group."""
+    """One app, one kf account, three employees, four customers, one group, one robot."""
     world = simulator.world
     callback = CallbackTarget(callback_url, TOKEN, AES_KEY) if callback_url else None
     world.register_app(AGENTID, "私域助手", SECRET, callback)
@@ -27,6 +27,7 @@ def small_world(simulator: Simulator, callback_url: str = "") -> None:
     for person in customers[:3]:
         world.add_contact("wangxiaomei", person.external_userid)
     world.add_group("会员福利群", "wangxiaomei", [person.external_userid for person in customers[:3]], "wr0000000001")
+    world.webhooks.add("值班群机器人", "robot-0001")
 
 
 _CUSTOMERS = (("陈晓", "chenxiao"), ("林悦", "linyue"), ("周航", "zhouhang"), ("何田田", "hetiantian"))
@@ -51,7 +52,10 @@ def start(host: str, port: int, callback_url: str = "") -> None:
         f"corpid={CORPID} agentid={AGENTID} secret={SECRET} token={TOKEN} aes_key={AES_KEY}\n"
     )
     sys.stdout.flush()
-    run(simulator, host, port)
+    try:
+        run(simulator, host, port)
+    except OSError as error:
+        sys.exit(f"不能监听 {host}:{port}：{error.strerror or error}")
 
 
 if __name__ == "__main__":
