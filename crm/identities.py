@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm import members
 from crm.base import events
 from crm.base.db import insert
-from crm.members import CHANCE, MemberEnrolled, Profile
+from crm.base.errors import Busy
+from crm.members import CHANCE, MemberEnrolled, MemberNotFound, Profile
 from crm.models.consent import Consent
 from crm.models.group import GroupMember
 from crm.models.member import Contact, Gender, Identity, IdentityKind, Member, MemberMerge, MemberSource
@@ -25,6 +26,7 @@ from crm.models.order import Order
 
 Key = tuple[IdentityKind, str]
 NOTHING_SAID = Profile()
+MERGE_ROUNDS = 10
 CARRIED = (Contact, GroupMember, Consent, Order)  # what a merge re-points; upper layers follow MembersMerged
 
 
@@ -199,8 +201,12 @@ def _complete(kept: Member, absorbed: Member) -> None:
 
 
 async def _lock_living(session: AsyncSession, ids: set[int]) -> list[Member]:
-    """Lock these members, oldest first; one that was merged meanwhile stands for the member it became part of."""
-    while True:  # ends: each round follows a merge that was committed, and a chain of merges is one step long
+    """Lock these members, oldest first; one that was merged meanwhile stands for the member it became part of.
+
+    Each further round follows a merge that was committed while we waited. Raises MemberNotFound, and Busy when merges
+    of these members never come to rest.
+    """
+    for _ in range(MERGE_ROUNDS):
         rows = await session.scalars(
             sa.select(Member)
             .where(Member.id.in_(ids))
@@ -209,10 +215,13 @@ async def _lock_living(session: AsyncSession, ids: set[int]) -> list[Member]:
             .execution_options(populate_existing=True)
         )
         locked = list(rows)
+        if missing := ids - {member.id for member in locked}:
+            raise MemberNotFound(min(missing))
         living = {member.merged_into_id or member.id for member in locked}
         if living == ids:
             return locked
         ids = living
+    raise Busy(retry_after=1.0)
 
 
 async def _lock(session: AsyncSession, keys: Collection[Key]) -> dict[Key, int]:

@@ -1,23 +1,21 @@
 """The full sync: staff, contacts, groups and corp tags read from WeCom into crm.
 
 Callbacks keep us up to date; they also get lost, and the first of them comes long after the first customer. A full
-reading puts right what was missed. One page is one transaction, which also moves the run's place; WeCom is called
-between transactions. So a reading that is cut short goes on where it stood, and of two processes at it one stops.
+reading puts right what was missed. One page is one transaction (sync_runs.py); WeCom is called between transactions.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.models.sync import SyncKind, SyncRun
+from bot.models.sync import SyncKind
 from bot.wecom import listings
+from bot.wecom.api.call import Page
 from bot.wecom.api.contacts import STAFF_PER_CALL, ContactsApi
 from bot.wecom.api.groups import Group, GroupsApi
 from bot.wecom.api.tags import TagGroup, TagsApi
@@ -49,9 +47,10 @@ from bot.wecom.events import (
     TransferFailed,
 )
 from bot.wecom.reading import EPOCH
+from bot.wecom.sync_runs import Run, Runs
 from crm import contacts, groups, staff, tags
 from crm.base.clock import Clock
-from crm.base.db import Sessions, insert
+from crm.base.db import Sessions
 from crm.models.group import Group as KnownGroup
 from crm.models.member import ContactEnd
 
@@ -60,7 +59,6 @@ log = logging.getLogger(__name__)
 GROUPS_AT_ONCE = 4  # asked for side by side; WeCom allows five listing calls in flight
 LAGS = (1.0, 2.0, 4.0)  # seconds between looks at a group that WeCom has not brought up to date yet
 SETTLED = timedelta(minutes=1)  # after an event nobody waits any more: what WeCom shows is what it has
-STALE = timedelta(hours=12)  # a run this old begins anew: WeCom forgets cursors
 
 
 class Corp(Protocol):
@@ -76,21 +74,6 @@ class Corp(Protocol):
     def tags(self) -> TagsApi: ...
 
 
-class Overtaken(Exception):
-    """Another process took this page, or the run was given up: nothing of ours was written."""
-
-
-@dataclass(slots=True)
-class Run:
-    """A run as this process sees it."""
-
-    id: int
-    kind: SyncKind
-    started_at: datetime
-    step: int
-    place: dict[str, Any] = field(default_factory=dict)
-
-
 class Sync:
     """Reads everything; each part can be read alone and goes on where an earlier reading was cut short.
 
@@ -99,6 +82,7 @@ class Sync:
 
     def __init__(self, sessions: Sessions, corp: Corp, clock: Clock) -> None:
         self._sessions, self._corp, self._clock = sessions, corp, clock
+        self._runs = Runs(sessions, clock)
 
     async def run(self) -> None:
         """Tags first, so that contacts bear known ones; contacts before groups, so that people have their names."""
@@ -107,9 +91,9 @@ class Sync:
         await self.groups()
 
     async def tags(self) -> None:
-        async with self._run(SyncKind.TAGS) as run:
+        async with self._runs.open(SyncKind.TAGS) as run:
             listed = [listings.tag_group(group) for group in await self._corp.tags.get_corp_tag_list()]
-            async with self._page(run, taken=sum(len(group.tags) for group in listed), is_last=True) as session:
+            async with self._runs.page(run, taken=sum(len(group.tags) for group in listed), is_last=True) as session:
                 await tags.take_listing(session, listed, now=self._clock.now())
 
     async def contacts(self) -> None:
@@ -117,7 +101,7 @@ class Sync:
 
         Staff whom WeCom will not list (no licence, no permission any more) keep what they had: not shown is not gone.
         """
-        async with self._run(SyncKind.CONTACTS) as run:
+        async with self._runs.open(SyncKind.CONTACTS) as run:
             if not run.place:
                 await self._list_staff(run)
             while run.place["next"] < len(run.place["staff"]):
@@ -126,7 +110,7 @@ class Sync:
 
     async def groups(self) -> None:
         """Every group we know or are shown is asked for its people; one that WeCom does not know is dissolved."""
-        async with self._run(SyncKind.GROUPS) as run:
+        async with self._runs.open(SyncKind.GROUPS) as run:
             run.place = run.place or {"owners": [[]], "cursor": "", "after": ""}
             while run.place["owners"]:
                 await self._list_groups(run)
@@ -138,7 +122,7 @@ class Sync:
     async def _list_staff(self, run: Run) -> None:
         userids = await self._corp.contacts.get_follow_user_list()
         place = {"staff": sorted(set(userids)), "next": 0, "cursor": ""}
-        async with self._page(run, place) as session:
+        async with self._runs.page(run, place) as session:
             await staff.set_following(session, userids)
 
     async def _take_contacts(self, run: Run) -> None:
@@ -146,11 +130,14 @@ class Sync:
         chunk = place["staff"][place["next"] : place["next"] + STAFF_PER_CALL]
         try:
             page = await self._corp.contacts.batch_get_by_user(chunk, place["cursor"])
-            shown, cursor = [relation for each in page.items for relation in listings.relations(each)], page.next_cursor
+            shown, cursor = (
+                [relation for each in page.items for relation in listings.relations(each)],
+                _next(page, place),
+            )
         except NotAContact:  # how WeCom may say that these people have no contacts
             shown, cursor = [], ""
         further = {"cursor": cursor} if cursor else {"cursor": "", "next": place["next"] + STAFF_PER_CALL}
-        async with self._page(run, {**place, **further}, taken=len(shown)) as session:
+        async with self._runs.page(run, {**place, **further}, taken=len(shown)) as session:
             await contacts.take_batch(session, shown, read_at=read_at, now=self._clock.now())
 
     async def _end_unseen(self, run: Run) -> None:
@@ -161,7 +148,7 @@ class Sync:
         for userid in unseen:
             if not await self._has_no_contacts(userid):
                 del ids[staff.key(userid)]
-        async with self._page(run, is_last=True) as session:
+        async with self._runs.page(run, is_last=True) as session:
             gone = await contacts.end_unseen(session, ids.values(), since=run.started_at, now=self._clock.now())
         log.info("sync.contacts", extra={"staff": len(ids), "ended": len(gone)})
 
@@ -185,8 +172,9 @@ class Sync:
                 raise
             run.place["owners"] = await self._owners()
             return
-        further = {"cursor": page.next_cursor} if page.next_cursor else {"cursor": "", "owners": others}
-        async with self._page(run, {**run.place, **further}) as session:
+        cursor = _next(page, run.place)
+        further = {"cursor": cursor} if cursor else {"cursor": "", "owners": others}
+        async with self._runs.page(run, {**run.place, **further}) as session:
             await groups.list_batch(session, [each.chat_id for each in page.items], now=self._clock.now())
 
     async def _owners(self) -> list[list[str]]:
@@ -211,11 +199,11 @@ class Sync:
 
         await asyncio.gather(*map(look, chat_ids))
         for chat_id in chat_ids:
-            async with self._page(run, {**run.place, "after": chat_id}, taken=1) as session:
+            async with self._runs.page(run, {**run.place, "after": chat_id}, taken=1) as session:
                 if chat_id in found:
                     await _take_group(session, chat_id, found[chat_id], read_at=read_at, now=self._clock.now())
         if not chat_ids:
-            async with self._page(run, is_last=True):
+            async with self._runs.page(run, is_last=True):
                 pass
         return bool(chat_ids)
 
@@ -297,52 +285,10 @@ class Sync:
             for wecom_id in gone:
                 await tags.deleted(session, wecom_id=wecom_id, now=self._clock.now())
 
-    # runs
 
-    @asynccontextmanager
-    async def _run(self, kind: SyncKind) -> AsyncIterator[Run]:
-        """The open run of this kind, or a new one."""
-        now = self._clock.now()
-        async with self._sessions.begin() as session:
-            await _give_up(session, SyncRun.kind == kind, SyncRun.started_at < now - STALE, error="stale", now=now)
-            fresh = insert(session, SyncRun).values(kind=kind, started_at=now, place={})
-            await session.execute(fresh.on_conflict_do_nothing())
-            row = (
-                await session.scalars(sa.select(SyncRun).where(SyncRun.kind == kind, SyncRun.finished_at.is_(None)))
-            ).one()
-            run = Run(row.id, kind, row.started_at, row.step, dict(row.place))
-        try:
-            yield run
-        except Overtaken:
-            log.info("sync.overtaken", extra={"kind": kind})
-        except WecomError as error:
-            if error.retry is Retry.NEVER:
-                async with self._sessions.begin() as session:
-                    await _give_up(session, SyncRun.id == run.id, error=str(error), now=self._clock.now())
-            raise
-
-    @asynccontextmanager
-    async def _page(
-        self, run: Run, place: Mapping[str, Any] | None = None, *, taken: int = 0, is_last: bool = False
-    ) -> AsyncIterator[AsyncSession]:
-        """The transaction of one page: what is written in it counts if the run still stands where the page began."""
-        further = dict(run.place if place is None else place)
-        async with self._sessions.begin() as session:
-            moved = await session.scalar(
-                sa.update(SyncRun)
-                .where(SyncRun.id == run.id, SyncRun.step == run.step, SyncRun.finished_at.is_(None))
-                .values(
-                    step=run.step + 1,
-                    place=further,
-                    taken=SyncRun.taken + taken,
-                    finished_at=self._clock.now() if is_last else None,
-                )
-                .returning(SyncRun.id)
-            )
-            if moved is None:
-                raise Overtaken
-            yield session
-        run.step, run.place = run.step + 1, further
+def _next(page: Page[Any], place: Mapping[str, Any]) -> str:
+    """Where the listing goes on; nowhere when it points at itself, or it would never end."""
+    return page.next_cursor if page.next_cursor != place["cursor"] else ""
 
 
 def is_older(shown: Group, event: GroupEvent, known: KnownGroup, *, owner_id: int | None) -> bool:
@@ -372,12 +318,6 @@ async def _hear_contact(session: AsyncSession, event: ExternalContactEvent, *, n
 
 def _happened_at(event: Event, now: datetime) -> datetime:
     return now if event.created_at == EPOCH else event.created_at
-
-
-async def _give_up(session: AsyncSession, *which: sa.ColumnElement[bool], error: str, now: datetime) -> None:
-    await session.execute(
-        sa.update(SyncRun).where(*which, SyncRun.finished_at.is_(None)).values(finished_at=now, error=error)
-    )
 
 
 async def _take_group(

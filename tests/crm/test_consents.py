@@ -41,3 +41,22 @@ async def test_opting_out_twice_is_once_even_at_the_same_moment(
         assert await session.scalar(sa.select(sa.func.count(Consent.id))) == 1
         names = [each.name for each in await events.take(session, "test")]
     assert names == ["MemberEnrolled", "OptedOut"]
+
+
+async def test_the_race_is_real_without_the_lock(sessions: Sessions, make: Make, clock: FrozenClock) -> None:
+    """Look, then write: both look before either has written, and one word stands there twice."""
+    member, looked = await make.member(), asyncio.Barrier(2)
+
+    async def opt_out_unguarded() -> None:
+        async with sessions.read() as session:
+            before = await consents.current(session, member.id)
+        await looked.wait()
+        async with sessions.begin() as session:
+            if before is None:
+                said = Consent(member_id=member.id, topic="marketing", channel="any", granted=False)
+                said.source, said.wording_version, said.said_at = "chat", "2026-03", clock.now()
+                session.add(said)
+
+    await asyncio.gather(opt_out_unguarded(), opt_out_unguarded())
+    async with sessions.read() as session:
+        assert await session.scalar(sa.select(sa.func.count(Consent.id))) == 2

@@ -161,6 +161,13 @@ async def test_merges_that_race_end_in_one_member(sessions: Sessions, make: Make
     assert await count(sessions, MemberMerge) == 3
 
 
+async def test_a_member_that_is_not_there_cannot_be_merged(sessions: Sessions, make: Make, clock: FrozenClock) -> None:
+    member = await make.member()
+    with pytest.raises(MemberNotFound):
+        async with sessions.begin() as session:
+            await identities.merge(session, member.id, 404, because="manual", now=clock.now())
+
+
 async def test_a_contact_added_while_its_member_is_merged_lands_with_the_one_that_remains(
     sessions: Sessions, make: Make, clock: FrozenClock
 ) -> None:
