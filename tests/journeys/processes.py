@@ -17,8 +17,9 @@ from typing import Any
 
 import aiohttp
 
+from bot.simulator.corp import CallbackTarget
 from bot.simulator.simulator import CallLog, Simulator
-from tests.town import AES_KEY, AGENT_ID, CORP_ID, FAQ, SECRET, TOKEN, connect
+from tests.town import AES_KEY, AGENT_ID, CORP_ID, FAQ, SECRET, TOKEN
 
 ROOT = Path(__file__).parent.parent.parent
 # Imports the service once and forks for each command read: a process to kill then costs 30 ms instead of two seconds.
@@ -101,6 +102,9 @@ class Crew:
         self.kills += 1
         return process.command
 
+    def kill_first(self) -> None:
+        self.kill(self.running[0])
+
     def replace(self, chance: random.Random) -> None:
         """Kill one of them, whichever, and start another of its kind."""
         self.start(self.kill(chance.choice(self.running)))
@@ -132,14 +136,16 @@ class Crew:
 
 @asynccontextmanager
 async def crew(database_url: str, simulator: Simulator, folder: Path, commands: Sequence[str]) -> AsyncIterator[Crew]:
-    """These commands, running and with their callback address saved; killed at the end."""
+    """These commands, running, and their callback address saved without a check; what runs at the end is killed."""
     port = _free_port()
     opened = Crew(environment(database_url, simulator.origin, folder, port), folder, port)
     try:
         for command in commands:
             opened.start(command)
-        await opened.ready()
-        await connect(simulator.origin, port)
+        if commands:
+            await opened.ready()
+        url = f"http://127.0.0.1:{port}/wecom/callback/main"
+        simulator.world.corp.apps[AGENT_ID].callback = CallbackTarget(url, TOKEN, AES_KEY)
         yield opened
     finally:
         opened.end()

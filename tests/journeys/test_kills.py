@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.models.gateway import Handling, InboundMessage
+from bot.simulator.faults import Fault
 from bot.simulator.simulator import Simulator
 from crm.base.db import Sessions
 from crm.base.outbox import OutboxRow, Status
@@ -27,6 +29,7 @@ class Crowd:
     """Customers who ask the same five questions, one after the other."""
 
     simulator: Simulator
+    wire: Tripwire
     customers: list[str]
     asked: int = 0
 
@@ -49,12 +52,14 @@ class Crowd:
 
     async def answered(self, crew: Crew, *, seconds: float) -> None:
         """Until nobody waits for an answer, and a little longer: a wrong second answer would come now."""
-        end = asyncio.get_running_loop().time() + seconds
-        while not self.is_answered():
-            missing = [one for one in self.customers if len(self.answers(one)) < self.asked]
-            assert asyncio.get_running_loop().time() < end, f"{len(missing)} still wait\n{crew.said()}"
-            await asyncio.sleep(0.05)
+        await self.until(self.is_answered, crew, "somebody still waits", seconds=seconds)
         await asyncio.sleep(0.7)
+
+    async def until(self, condition: Callable[[], bool], crew: Crew, what: str, *, seconds: float) -> None:
+        end = asyncio.get_running_loop().time() + seconds
+        while not condition():
+            assert asyncio.get_running_loop().time() < end, f"{what}\n{crew.said()}"
+            await asyncio.sleep(0.02)
 
 
 def _finds(text: str, mark: str) -> list[int]:
@@ -68,8 +73,8 @@ def _finds(text: str, mark: str) -> list[int]:
 def gather(count: int) -> Crowd:
     """A crowd in front of a closed shop."""
     simulator = new_simulator()
-    simulator.log = Tripwire()
-    crowd = Crowd(simulator, [simulator.world.add_customer(f"顾客{n}").external_userid for n in range(count)])
+    simulator.log = wire = Tripwire()
+    crowd = Crowd(simulator, wire, [simulator.world.add_customer(f"顾客{n}").external_userid for n in range(count)])
     crowd.ask(AT_ONCE)
     return crowd
 
@@ -116,6 +121,48 @@ async def _a_moment(crowd: Crowd, chance: random.Random, left: int) -> None:
     while crowd.simulator.log.seq < calls and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     await asyncio.sleep(chance.choice((0.0, 0.003, 0.01, 0.03, 0.1)) * chance.random())
+
+
+@dataclass(frozen=True)
+class Point:
+    """The service does not outlive the nth call of this path: acted on and never answered, or not even acted on."""
+
+    what: str
+    path: str
+    nth: int = 1
+    asks: int = 0  # questions that everybody asks before
+    acted: bool = True
+
+
+POINTS = (
+    Point("a page was handed out and never stored", SYNC),
+    Point("whose session it is was told and never stored", STATE, nth=2),
+    Point("claimed, and the send never arrived", SEND, acted=False),
+    Point("the first send was accepted and never settled", SEND),
+    Point("the last send was accepted and never settled", SEND, nth=4),
+    Point("with a new question's page, old sends open", SYNC, asks=1),
+    Point("with a new question, the second send never settled", SEND, nth=2, asks=1),
+)
+
+
+async def test_no_instant_between_two_steps_loses_or_doubles_an_answer(
+    database_url: str, sessions: Sessions, tmp_path: Path
+) -> None:
+    crowd = gather(4)
+    simulator, wire = crowd.simulator, crowd.wire
+    async with listening(simulator), crew(database_url, simulator, tmp_path, []) as opened:
+        for point in POINTS:
+            crowd.ask(point.asks)
+            if not point.acted:
+                simulator.faults.add(Fault(point.path, "drop_before"))
+            wire.set(point.path, point.nth, opened.kill_first)
+            opened.start("serve")
+            await crowd.until(lambda: not wire.is_set, opened, point.what, seconds=15)
+        opened.start("serve")
+        await crowd.answered(opened, seconds=15)
+    await assert_all_is_right(crowd, sessions)
+    refused = [call for call in simulator.log.calls if call.path == SEND and call.errcode]
+    assert refused, "the msgid was needed: what was sent and not settled was tried again"
 
 
 async def test_four_hundred_messages_survive_nine_kills(database_url: str, sessions: Sessions, tmp_path: Path) -> None:
