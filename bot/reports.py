@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.models.conversation import Conversation, Ticket, TicketStatus
+from bot.models.conversation import Conversation
 from bot.models.gateway import CallbackRow, Handling, InboundMessage, KfAccount
+from bot.models.handoff import Ticket, TicketStatus
 from crm.base.outbox import OutboxRow, Status
 
 DAY = timedelta(days=1)

@@ -5,7 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.models.conversation import Conversation, Ticket, TicketStatus
+from bot.models.conversation import Conversation
+from bot.models.handoff import Ticket, TicketStatus
 from bot.wecom import lanes
 from crm.base.db import insert
 from crm.base.outbox import Message

@@ -1,7 +1,6 @@
-"""Tables of conversations: who holds the talk, where it stands, what of the window is used, who asked for a human."""
+"""Tables of conversations: who holds the talk, where it stands, what of the window is used."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,13 +31,15 @@ class Conversation(Base):
     due_at: Mapped[datetime | None]  # its oldest open message may be handled from here on
     service_state: Mapped[int | None] = mapped_column(sa.SmallInteger)  # wecom's ServiceState; None: ask WeCom first
     servicer_userid: Mapped[str | None] = mapped_column(sa.String(64))
-    human_wanted_at: Mapped[datetime | None]  # a person was called and has not come yet: the bot is silent
+    human_wanted_at: Mapped[datetime | None]  # a person was called: the bot is silent until they come, or close
     last_customer_at: Mapped[datetime | None]  # WeCom's send_time of the customer's newest message
     topic: Mapped[str | None] = mapped_column(sa.String(40))  # what the dialogue is about
     topic_data: Mapped[dict[str, Any] | None]
     topic_expires_at: Mapped[datetime | None]
     misses: Mapped[int] = mapped_column(sa.SmallInteger, default=0, server_default="0")  # questions in a row
     missed_at: Mapped[datetime | None]  # the newest of them; a row of misses ends by time too
+    flood_count: Mapped[int] = mapped_column(sa.SmallInteger, default=0, server_default="0")  # messages in the minute since
+    flood_since: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 
@@ -53,36 +54,3 @@ class KfSend(Base):
     msgid: Mapped[str] = mapped_column(sa.String(32), unique=True)
     taken_at: Mapped[datetime]
     failed_type: Mapped[int | None] = mapped_column(sa.SmallInteger)  # msg_send_fail's fail_type, when it came
-
-
-class TicketStatus(StrEnum):
-    WAITING = "waiting"  # nobody has it yet
-    QUEUED = "queued"  # in the account's queue, any servicer may take it
-    ASSIGNED = "assigned"  # with `servicer_userid`
-    CLOSED = "closed"
-
-
-class Ticket(Base):
-    """A customer needs a person. One open ticket per conversation."""
-
-    __tablename__ = "tickets"
-    __table_args__ = (
-        sa.Index(
-            "uq_tickets_open",
-            "conversation_id",
-            unique=True,
-            sqlite_where=sa.text("status <> 'closed'"),
-            postgresql_where=sa.text("status <> 'closed'"),
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    conversation_id: Mapped[int] = mapped_column(sa.ForeignKey("conversations.id"))
-    member_id: Mapped[int | None] = mapped_column(sa.ForeignKey("members.id"))
-    reason: Mapped[str] = mapped_column(sa.String(40))  # asked_for, bot_error, …
-    quote: Mapped[str]  # the customer's words that led here
-    status: Mapped[TicketStatus] = mapped_column(default=TicketStatus.WAITING)
-    servicer_userid: Mapped[str | None] = mapped_column(sa.String(64))
-    opened_at: Mapped[datetime]
-    assigned_at: Mapped[datetime | None]
-    closed_at: Mapped[datetime | None]

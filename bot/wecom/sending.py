@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot import texts
-from bot.models.conversation import Conversation, Ticket, TicketStatus
+from bot.models.conversation import Conversation
+from bot.models.handoff import Ticket, TicketStatus
 from bot.wecom import lanes
 from bot.wecom.api.kf import KfApi, ServiceState, Session
 from bot.wecom.client import WecomClient
