@@ -6,7 +6,6 @@ is stored only if the cursor still stands where the page began, so a second pull
 
 import asyncio
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ PAGE = 1000
 LEASE = timedelta(seconds=60)
 TOKEN_LIFE = timedelta(minutes=9)  # WeCom keeps it ten; one minute for clocks that differ
 AGAIN_SECONDS = 1.0  # after a failure; what a limit forbids meanwhile, the limiter refuses without a call
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 EARLY = timedelta(days=1)  # a welcome code lives 20 s: its conversation goes to the front of the queue
 
 
@@ -189,18 +187,8 @@ def _free(others: Sequence[int], now: datetime) -> sa.ColumnElement[bool]:
 
 def read_page(page: dict[str, Any]) -> list[Pulled]:
     """The entries of a page that belong to somebody; what names no customer (a servicer's status) is left out."""
-    entries = [_storable(entry) for entry in page.get("msg_list") or [] if isinstance(entry, dict)]
-    pulled = [Pulled(parse_kf_item(entry), entry) for entry in entries]
+    pulled = [Pulled(parse_kf_item(entry), entry) for entry in page.get("msg_list") or [] if isinstance(entry, dict)]
     return [one for one in pulled if one.item.msgid and one.item.external_userid]
-
-
-def _storable(value: Any) -> Any:
-    """`value` without the characters no database keeps: NUL, and halves of surrogate pairs."""
-    if isinstance(value, str):
-        return _UNSTORABLE.sub("", value)
-    if isinstance(value, dict):
-        return {_storable(key): _storable(one) for key, one in value.items()}
-    return [_storable(one) for one in value] if isinstance(value, list) else value
 
 
 async def store_items(session: AsyncSession, open_kfid: str, pulled: Sequence[Pulled], *, now: datetime) -> int:
