@@ -2,16 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from bot.models.gateway import KfAccount
+from bot.models.gateway import InboundMessage, KfAccount
 from bot.wecom.errors import Busy, RateLimited
-from bot.wecom.puller import Puller
+from bot.wecom.puller import Pulled, Puller, store_items
 from crm.base.clock import MovableClock
 from crm.base.db import Sessions, insert
 from crm.base.peers import Peers
@@ -97,3 +98,56 @@ async def test_an_account_that_cannot_be_pulled_holds_up_no_other(sessions: Sess
         await calls(kf, "wkA")
         await news(sessions, "wkB")
         await calls(kf, "wkA", "wkA", "wkB", seconds=2.5)
+
+
+class Died(BaseException):
+    """The process is gone at this instant."""
+
+
+class Careless(Puller):
+    """What not to do: the cursor commits before the messages behind it."""
+
+    async def _store(self, account: KfAccount, pulled: Sequence[Pulled], cursor: str | None) -> int:
+        async with self._sessions.begin() as session:
+            await session.execute(sa.update(KfAccount).values(cursor=cursor))
+        async with self._sessions.begin() as session:
+            return await store_items(session, account.open_kfid, pulled, now=self._clock.now())
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(Puller, ["m1"]), (Careless, [])], ids=["together", "cursor-first"])
+async def test_a_death_while_a_page_is_stored_loses_it_only_if_the_cursor_went_first(
+    sessions: Sessions, kind: type[Puller], kept: list[str]
+) -> None:
+    """The page is brought again as long as the cursor did not pass it. One that went first passes it for good."""
+    await news(sessions, "wkA")
+    peers = Peers(sessions, chance=random.Random(7))
+    puller = kind(sessions, PagesByCursor(), peers, MovableClock(), poll=timedelta())  # type: ignore[arg-type]
+    with pytest.raises(Died), dying_at_an_insert(sessions):
+        await puller.pull("wkA")
+    await puller.pull("wkA")
+    async with sessions.read() as session:
+        assert list(await session.scalars(sa.select(InboundMessage.msgid))) == kept
+
+
+class PagesByCursor:
+    """A log with one message: who comes with its cursor gets nothing more."""
+
+    async def sync_msg(self, open_kfid: str, *, cursor: str | None, **_: Any) -> dict[str, Any]:
+        said = {"msgid": "m1", "origin": 3, "msgtype": "text", "external_userid": "wm1", "send_time": 1_760_000_000}
+        page = [] if cursor else [{**said, "open_kfid": open_kfid, "text": {"content": "在吗"}}]
+        return {"next_cursor": "after-m1", "has_more": 0, "msg_list": page}
+
+
+@contextmanager
+def dying_at_an_insert(sessions: Sessions) -> Iterator[None]:
+    """The process dies when it begins to write inbound messages; the database rolls back what was open."""
+
+    def die(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip().startswith("INSERT") and "inbound_messages" in statement:
+            raise Died
+
+    sa.event.listen(sessions.writer.sync_engine, "before_cursor_execute", die)
+    try:
+        yield
+    finally:
+        sa.event.remove(sessions.writer.sync_engine, "before_cursor_execute", die)
