@@ -32,7 +32,7 @@ class ContactAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactLost:
-    """A relation ended. Appended by lost() and by the sweeps that follow a listing."""
+    """A relation ended. Appended by lost() and end_unlisted()."""
 
     contact_id: int
     member_id: int
@@ -127,6 +127,21 @@ async def unseen_staff(session: AsyncSession, staff_ids: Collection[int], *, sin
         .group_by(Staff.userid)
         .having(sa.func.max(Contact.seen_at) < since)
         .order_by(Staff.userid)
+    )
+    return list(rows)
+
+
+async def unseen(
+    session: AsyncSession, staff_ids: Collection[int], *, since: datetime, after: str = "", limit: int
+) -> list[str]:
+    """External_userids of open relations of these staff that were not shown since `since`, in order, behind `after`."""
+    rows = await session.scalars(
+        sa.select(Contact.external_userid)
+        .where(Contact.staff_id.in_(staff_ids), Contact.ended_at.is_(None), Contact.seen_at < since)
+        .where(Contact.external_userid > after)
+        .distinct()
+        .order_by(Contact.external_userid)
+        .limit(limit)
     )
     return list(rows)
 
@@ -230,32 +245,28 @@ async def take_batch(
     return Taken(len(new), len(reopened), len(shown))
 
 
-async def end_unseen(
-    session: AsyncSession, staff_ids: Collection[int], *, since: datetime, now: datetime
-) -> list[Contact]:
-    """After a full listing of these staff that began at `since`: relations it did not show are over."""
-    rows = await session.scalars(
-        sa.select(Contact)
-        .where(Contact.staff_id.in_(staff_ids), Contact.ended_at.is_(None), Contact.seen_at < since)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    return await _sweep(session, list(rows), now=now)
-
-
 async def end_unlisted(
     session: AsyncSession, external_userid: str, *, followers: Collection[str], read_at: datetime, now: datetime
 ) -> list[Contact]:
-    """After one customer's full list of followers, asked for at `read_at`: relations it did not name are over."""
+    """After one customer's full list of followers, asked for at `read_at`: relations it did not name are over.
+
+    Only those of staff whom WeCom lists: it does not show us the others, and not shown is not gone.
+    """
     named = await staff.know(session, followers)
+    listed = sa.select(Staff.id).where(Staff.follows, Staff.id.not_in(named.values()))
     rows = await session.scalars(
         sa.select(Contact)
         .where(Contact.external_userid == external_userid, Contact.ended_at.is_(None), Contact.seen_at < read_at)
-        .where(Contact.staff_id.not_in(named.values()))
+        .where(Contact.staff_id.in_(listed))
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    return await _sweep(session, list(rows), now=now)
+    gone = list(rows)
+    for contact in gone:
+        contact.ended_at, contact.ended_by = max(contact.added_at, now), ContactEnd.SYNC
+    await session.flush()
+    await events.append_all(session, [_as_lost(contact) for contact in gone], now=now)
+    return gone
 
 
 async def _lock_pair(session: AsyncSession, relation: Relation, *, now: datetime) -> tuple[int, int, list[Contact]]:
@@ -331,14 +342,6 @@ async def _end_spell(
     await session.flush()
     await events.append(session, _as_lost(contact), now=now)
     return contact
-
-
-async def _sweep(session: AsyncSession, gone: list[Contact], *, now: datetime) -> list[Contact]:
-    for contact in gone:
-        contact.ended_at, contact.ended_by = max(contact.added_at, now), ContactEnd.SYNC
-    await session.flush()
-    await events.append_all(session, [_as_lost(contact) for contact in gone], now=now)
-    return gone
 
 
 async def _see(session: AsyncSession, contact_ids: Sequence[int], *, at: datetime) -> None:

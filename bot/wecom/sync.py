@@ -56,7 +56,7 @@ from crm.models.member import ContactEnd
 
 log = logging.getLogger(__name__)
 
-GROUPS_AT_ONCE = 4  # asked for side by side; WeCom allows five listing calls in flight
+AT_ONCE = 4  # groups, or contacts, asked for side by side; WeCom allows five listing calls in flight
 LAGS = (1.0, 2.0, 4.0)  # seconds between looks at a group that WeCom has not brought up to date yet
 SETTLED = timedelta(minutes=1)  # after an event nobody waits any more: what WeCom shows is what it has
 
@@ -141,6 +141,19 @@ class Sync:
             await contacts.take_batch(session, shown, read_at=read_at, now=self._clock.now())
 
     async def _end_unseen(self, run: Run) -> None:
+        """Ask for every customer who was not shown: a page may have slipped by while people came and went."""
+        listed, after, asked = await self._listed_staff(run), "", 0
+        while True:  # each round moves `after` on
+            async with self._sessions.read() as session:
+                unseen = await contacts.unseen(session, listed, since=run.started_at, after=after, limit=AT_ONCE)
+            if not unseen:
+                break
+            await asyncio.gather(*map(self.refresh_contact, unseen))
+            after, asked = unseen[-1], asked + len(unseen)
+        async with self._runs.page(run, is_last=True):
+            log.info("sync.contacts", extra={"staff": len(listed), "asked_again": asked})
+
+    async def _listed_staff(self, run: Run) -> list[int]:
         """A batch leaves out staff without a licence as if they had no contacts: who showed none is asked alone."""
         async with self._sessions.begin() as session:
             ids = await staff.know(session, run.place["staff"])
@@ -148,9 +161,7 @@ class Sync:
         for userid in unseen:
             if not await self._has_no_contacts(userid):
                 del ids[staff.key(userid)]
-        async with self._runs.page(run, is_last=True) as session:
-            gone = await contacts.end_unseen(session, ids.values(), since=run.started_at, now=self._clock.now())
-        log.info("sync.contacts", extra={"staff": len(ids), "ended": len(gone)})
+        return list(ids.values())
 
     async def _has_no_contacts(self, userid: str) -> bool:
         try:
@@ -185,9 +196,7 @@ class Sync:
     async def _take_groups(self, run: Run) -> bool:
         """Read the next few groups side by side, write each in its own transaction; False: there are none left."""
         async with self._sessions.read() as session:
-            chat_ids = await groups.unread(
-                session, since=run.started_at, after=run.place["after"], limit=GROUPS_AT_ONCE
-            )
+            chat_ids = await groups.unread(session, since=run.started_at, after=run.place["after"], limit=AT_ONCE)
         read_at = self._clock.now()
         found: dict[str, Group | None] = {}
 

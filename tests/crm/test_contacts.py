@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from crm import contacts, tags
+from crm import contacts, staff, tags
 from crm.base import events
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.contacts import Relation
 from crm.identities import wechat_person
 from crm.members import Profile
-from crm.models.member import Contact, ContactEnd, Member
+from crm.models.member import Contact, ContactEnd, Member, Staff
 from tests.factories import Make
 
 START = FrozenClock().now()
@@ -176,44 +176,57 @@ async def test_an_end_that_came_while_the_listing_travelled_stays(sessions: Sess
     assert await spells(sessions) == [(1, 12), (18, None)]
 
 
-async def test_who_is_missing_from_a_full_listing_is_ended_by_the_sync(sessions: Sessions) -> None:
-    await take(sessions, [listed("wmA", 1), listed("wmB", 2)], read=10)
-    await take(sessions, [listed("wmA", 1)], read=30)
-    await sweep(sessions, since=30)
-    assert await spells(sessions) == [(1, None), (2, 40)]
-    await hear_lost_late(sessions, minute=25)
-    assert await spells(sessions) == [(1, None), (2, 25)], "the callback knows the second and who it was"
+async def test_who_was_not_shown_is_named_to_be_asked_for(sessions: Sessions) -> None:
+    page = [listed("wmA", 1), listed("wmB", 2), listed("wmC", 2), listed("wmC", 3, userid="chen")]
+    await take(sessions, page, read=10)
+    await take(sessions, page[:1], read=30)
+    await hear(sessions, [("+", 31)], external_userid="wmD")
     async with sessions.read() as session:
-        assert await session.scalar(sa.select(Contact.ended_by).where(Contact.external_userid == "wmB")) == "customer"
-    assert await heard(sessions) == ["ContactAdded", "ContactAdded", "ContactLost"]
+        lin, chen = [await session.scalar(sa.select(Staff.id).where(Staff.key == key)) for key in ("lin", "chen")]
+        assert lin is not None and chen is not None
+        assert await contacts.unseen(session, [lin, chen], since=at(30), limit=9) == ["wmB", "wmC"]
+        assert await contacts.unseen(session, [lin, chen], since=at(30), after="wmB", limit=9) == ["wmC"]
+        assert await contacts.unseen(session, [chen], since=at(30), limit=9) == ["wmC"]
+        assert await contacts.unseen_staff(session, [lin, chen], since=at(30)) == ["chen"]
+
+
+async def test_who_no_longer_follows_a_customer_is_ended_by_the_sync(sessions: Sessions) -> None:
+    await take(sessions, [listed("wmB", 2), listed("wmB", 3, userid="chen"), listed("wmC", 4)], read=10)
+    assert await follow(sessions, "wmB", ["Chen"], read=30) == 0, "lin is not among those WeCom lists"
+    async with sessions.begin() as session:
+        await staff.set_following(session, ["LIN", "chen"])
+    assert await follow(sessions, "wmB", ["Chen"], read=30) == 1
+    assert await spells(sessions) == [(2, 40), (3, None), (4, None)]
+    await hear_lost_late(sessions, minute=25)
+    assert await spells(sessions) == [(2, 25), (3, None), (4, None)], "the callback knows the second and who it was"
+    async with sessions.read() as session:
+        assert await session.scalar(sa.select(Contact.ended_by).where(Contact.ended_at.is_not(None))) == "customer"
+    assert await heard(sessions) == ["ContactAdded"] * 3 + ["ContactLost"]
 
 
 async def test_what_a_listing_ended_by_mistake_a_newer_listing_opens_again(sessions: Sessions) -> None:
     await take(sessions, [listed("wmA", 1)], read=10)
-    await sweep(sessions, since=30)
+    async with sessions.begin() as session:
+        await staff.set_following(session, ["lin"])
+    assert await follow(sessions, "wmA", [], read=30) == 1
     assert (await take(sessions, [listed("wmA", 1)], read=50)).reopened == 1
     assert await spells(sessions) == [(1, None)]
 
 
-async def test_a_contact_added_during_the_listing_is_not_swept_away(sessions: Sessions) -> None:
-    await take(sessions, [listed("wmB", 2)], read=10)
+async def test_a_contact_added_while_the_list_travelled_is_not_ended_by_it(sessions: Sessions) -> None:
+    async with sessions.begin() as session:
+        await staff.set_following(session, ["lin"])
     await hear(sessions, [("+", 31)])
-    await sweep(sessions, since=30)
-    assert await spells(sessions) == [(2, 40), (31, None)]
+    assert await follow(sessions, "wmA", [], read=30) == 0
 
 
-async def test_a_customers_own_list_of_followers_ends_the_others(sessions: Sessions) -> None:
-    await take(sessions, [listed("wmA", 1), listed("wmA", 2, userid="chen"), listed("wmB", 3)], read=10)
+async def follow(sessions: Sessions, external_userid: str, followers: Sequence[str], *, read: int) -> int:
+    """Ten minutes after `read` we learn that these follow the customer; returns how many relations that ended."""
     async with sessions.begin() as session:
-        gone = await contacts.end_unlisted(session, "wmA", followers=["Chen"], read_at=at(20), now=at(21))
-    assert len(gone) == 1
-    assert await spells(sessions) == [(1, 21), (2, None), (3, None)]
-
-
-async def sweep(sessions: Sessions, *, since: int) -> None:
-    async with sessions.begin() as session:
-        ids = set(await session.scalars(sa.select(Contact.staff_id)))
-        await contacts.end_unseen(session, ids, since=at(since), now=at(since + 10))
+        gone = await contacts.end_unlisted(
+            session, external_userid, followers=followers, read_at=at(read), now=at(read + 10)
+        )
+    return len(gone)
 
 
 async def hear_lost_late(sessions: Sessions, *, minute: int) -> None:

@@ -205,6 +205,23 @@ async def test_a_sync_that_is_cut_short_goes_on_where_it_stood(shop: Shop) -> No
     assert len(await shop.rows(Contact.external_userid, Contact.ended_at.is_(None))) == 252
 
 
+async def test_a_customer_whom_the_pages_missed_is_asked_for_before_they_are_lost(shop: Shop) -> None:
+    """Somebody on a page that was read leaves, the rest moves up, and the first of the next page is not shown."""
+    for number in range(150):
+        shop.world.add_customer(f"客人{number}", f"wm{number:03}")
+        shop.world.add_contact("chen", f"wm{number:03}")
+    await shop.sync.contacts()
+    shop.clock.advance(days=1)
+    shop.simulator.limits.per_minute = {BATCH: 1}
+    with pytest.raises(RateLimited):
+        await shop.sync.contacts()
+    shop.world.contacts.drop("chen", "wm007")
+    shop.clock.advance(minutes=2)
+    await shop.sync.contacts()
+    assert shop.calls("/cgi-bin/externalcontact/get") == 1
+    assert await shop.rows(Contact.external_userid, Contact.ended_at.is_not(None)) == set()
+
+
 async def _open_run(shop: Shop) -> bool:
     async with shop.sessions.read() as session:
         open_ones = sa.select(sa.func.count(SyncRun.id)).where(SyncRun.finished_at.is_(None))
