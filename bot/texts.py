@@ -1,6 +1,8 @@
 """Every sentence a customer reads, in one voice: warm, short, honest about what happens next."""
 
+from crm.base.clock import SHANGHAI
 from crm.base.errors import ShopError
+from crm.models.order import Order
 
 WELCOME_KF = "您好，欢迎来到{shop}！我是智能客服小毛球，配送、退换、优惠、积分和养宠问题都可以直接问我～"
 WELCOME_CONTACT = "{name}您好，我是{shop}的{staff}，很高兴认识您！有问题随时找我，回复也可以找我们的在线客服。"
@@ -42,6 +44,8 @@ ORDER_STATUS = {
     "refunded": "已退款",
     "cancelled": "已取消",
 }
+NAMELESS = "您"
+NO_ORDER_YET = "暂无订单"
 ORDERS_NONE = "还没有查到您的订单。如果您是用别的账号下的单，请回复「人工」，同事帮您核对。"
 
 REFUSALS: dict[str, str] = {
@@ -54,3 +58,12 @@ REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人
 def refusal(error: ShopError) -> str:
     """The sentence for a planned refusal; facts of the error fill its blanks."""
     return REFUSALS.get(error.code, REFUSED).format(**vars(error))
+
+
+def order_line(order: Order) -> str:
+    """An order in one line: day, number, amount, where it stands."""
+    day = order.placed_at.astimezone(SHANGHAI)
+    return ORDER_LINE.format(
+        day=f"{day:%m-%d}", number=order.external_no, yuan=f"{order.total_fen / 100:.2f}",
+        status=ORDER_STATUS[order.status],
+    )  # fmt: skip

@@ -4,8 +4,6 @@ from bot import texts
 from bot.dialogue.router import Router, from_customer, says
 from bot.dialogue.turn import Reply, Turn
 from crm import orders
-from crm.base.clock import SHANGHAI
-from crm.models.order import Order
 
 router = Router("orders")
 
@@ -15,12 +13,4 @@ async def mine(turn: Turn) -> Reply | None:
     found = await orders.latest_of(turn.session, turn.member.id)
     if not found:
         return Reply.text(texts.ORDERS_NONE)
-    return Reply.text("\n".join([texts.ORDERS_HEAD, *(_line(order) for order in found)]))
-
-
-def _line(order: Order) -> str:
-    day = order.placed_at.astimezone(SHANGHAI)
-    return texts.ORDER_LINE.format(
-        day=f"{day:%m-%d}", number=order.external_no, yuan=f"{order.total_fen / 100:.2f}",
-        status=texts.ORDER_STATUS[order.status],
-    )  # fmt: skip
+    return Reply.text("\n".join([texts.ORDERS_HEAD, *map(texts.order_line, found)]))
