@@ -92,6 +92,10 @@ class Town:
         """What the bot said to the customer, as text."""
         return [words(message) for message in self.phone(customer) if message["from"]["kind"] == "bot"]
 
+    def calls(self, path: str, errcode: int | None = None) -> int:
+        """How many calls of this path the platform saw; with `errcode`, how many it answered with that."""
+        return sum(call.path == path and errcode in (None, call.errcode) for call in self.simulator.log.calls)
+
     async def until(self, condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
         """Wait until the condition holds; fails with the last thing it said."""
         end = asyncio.get_running_loop().time() + seconds
@@ -112,14 +116,17 @@ def words(message: dict[str, Any]) -> str:
 
 @asynccontextmanager
 async def town(
-    database_url: str, folder: Path, *, simulator: Simulator | None = None, **more: Any
+    database_url: str, folder: Path, *, simulator: Simulator | None = None, works: bool = True, **more: Any
 ) -> AsyncIterator[Town]:
-    """The town, open for business: the callback address is verified the way the vendor does it."""
+    """The town, open for business: the callback address is verified the way the vendor does it.
+
+    works: whether somebody works off what comes in; without, the test does.
+    """
     simulator = simulator or new_simulator()
     assert isinstance(simulator.clock, MovableClock)
     async with listening(simulator) as origin:
         chosen = settings(database_url, origin, folder / "faq.csv", **more)
-        async with running(chosen, clock=simulator.clock, chance=random.Random(7)) as service:
+        async with running(chosen, clock=simulator.clock, chance=random.Random(7), works=works) as service:
             await connect(origin, service.port)
             yield Town(simulator, origin, service, simulator.clock)
 
