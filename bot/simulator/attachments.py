@@ -15,7 +15,8 @@ Part = tuple[str, dict[str, Any]]  # (msgtype, payload)
 
 def checked(body: Body, media: Media) -> tuple[str, list[Part]]:
     """(text, attachments) of a request; at least one of the two must be there."""
-    text = checks.optional_text(body.get("text") or {}, "content", max_bytes=MAX_TEXT_BYTES)
+    words = checks.node(body, "text") if body.get("text") else {}
+    text = checks.optional_text(words, "content", max_bytes=MAX_TEXT_BYTES)
     given = checks.nodes(body, "attachments", most=MOST, errcode=41064)
     if not text and not given:
         raise Refusal(40063, "text or attachments needed")

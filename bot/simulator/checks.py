@@ -53,6 +53,13 @@ def strings(body: Body, key: str, *, most: int, least: int = 0, errcode: int = 4
     return value
 
 
+def integers(body: Body, key: str, *, most: int, errcode: int = 40035) -> list[int]:
+    value = body.get(key) or []
+    if not isinstance(value, list) or len(value) > most or not all(type(each) is int for each in value):
+        raise Refusal(errcode, f"{key} must be a list of at most {most} integers")
+    return value
+
+
 def node(body: Body, key: str, *, errcode: int = 40058) -> dict[str, Any]:
     """A required JSON object."""
     value = body.get(key)

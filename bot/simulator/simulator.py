@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.simulator.callbacks import Callbacks
@@ -12,6 +13,7 @@ from bot.simulator.tokens import Tokens
 from bot.simulator.world import World
 from crm.base.clock import Clock, MovableClock
 
+LAST_DAY = datetime(2200, 1, 1, tzinfo=UTC)
 KEPT_CALLS = 5_000
 KEPT_ITEMS = 20
 
@@ -104,5 +106,7 @@ class Simulator:
             raise NotPossible("这个时钟不能拨动")
         if seconds < 0:
             raise NotPossible("时间不能倒流")
+        if self.clock.now() + timedelta(seconds=seconds) > LAST_DAY:
+            raise NotPossible("时间走得太远了")
         self.clock.advance(seconds=seconds)
         self.world.kf.end_lapsed()

@@ -171,12 +171,21 @@ async def _read(request: web.Request, route: Route, simulator: Simulator) -> dic
     if simulator.options.refuse_escapes and _ESCAPE.search(raw):
         raise Refusal(40033, r"\u escapes are not allowed")
     try:
-        body = json.loads(raw)
-    except ValueError as broken:
+        body = parse_json(raw)
+    except (ValueError, RecursionError) as broken:
         raise Refusal(40058, "Warning: wrong json format.") from broken
     if not isinstance(body, dict):
         raise Refusal(40058, "body must be a JSON object")
     return body
+
+
+def parse_json(raw: bytes) -> Any:
+    """JSON as the standard has it: without NaN and Infinity."""
+    return json.loads(raw, parse_constant=_not_json)
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 NOBODY = App(0, "", "")

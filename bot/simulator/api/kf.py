@@ -103,7 +103,7 @@ def servicer_del(call: Call) -> Answer:
 
 def _servicer_results(call: Call, change: Callable[[str], bool]) -> list[Answer]:
     """One result per member and department. `change` says whether it changed anything; departments are unknown here."""
-    departments = call.body.get("department_id_list") or []
+    departments = checks.integers(call.body, "department_id_list", most=100)
     userids = checks.strings(call.body, "userid_list", most=100, least=0 if departments else 1)
     unknown = [{"department_id": each, "errcode": 60003, "errmsg": "department not found"} for each in departments]
     return [_servicer_result(call, userid, change) for userid in userids] + unknown

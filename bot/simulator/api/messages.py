@@ -166,7 +166,7 @@ def update_template_card(call: Call) -> Answer:
     _check_agentid(call)
     code = checks.text(body, "response_code", missing=42014)
     card = body.get("template_card")
-    name = checks.optional_text(body.get("button") or {}, "replace_name")
+    name = checks.optional_text(checks.node(body, "button") if body.get("button") else {}, "replace_name")
     if isinstance(card, dict):
         cards.check(card)
     elif not name:

@@ -34,7 +34,7 @@ def add_tag(deed: Deed) -> Told:
     group, made = deed.world.tags.add(
         deed.text("group_id", ""),
         deed.text("group_name", ""),
-        [(console_name(deed.text("name")), int(deed.number("order", 0)))],
+        [(console_name(deed.text("name")), deed.whole("order", 0))],
         by=None,
     )
     return {"group_id": group.id, "id": made[0].id}
@@ -105,7 +105,7 @@ def add_account(deed: Deed) -> Told:
 def change_apps(deed: Deed) -> Told:
     """Authorise an app to an account or take that away (48007 from then on); the app is told."""
     account = deed.world.kf.get_account(deed.path["account"])
-    agentid, grant = int(deed.number("agentid")), bool(deed.body.get("grant", True))
+    agentid, grant = deed.whole("agentid"), bool(deed.body.get("grant", True))
     if agentid not in deed.world.corp.apps:
         raise Unknown("没有这个应用")
     granted = set(deed.world.corp.apps) if account.apps is None else account.apps

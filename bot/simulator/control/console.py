@@ -12,6 +12,8 @@ from bot.simulator.faults import Fault
 from bot.simulator.refusals import NotPossible, Unknown
 from bot.simulator.simulator import KEPT_CALLS
 
+MOST_FAILING = 10_000
+
 
 def add_routes(app: web.Application) -> None:
     add_get, add_post = app.router.add_get, app.router.add_post
@@ -47,16 +49,16 @@ def faults(deed: Deed) -> Told:
 
 def add_fault(deed: Deed) -> Told:
     if deed.body.get("kind") == "msg_send_fail":
-        failing = deed.world.kf_bot.failing
-        failing += [(int(deed.number("fail_type", 0)), deed.number("seconds", 0))] * int(deed.number("times", 1))
+        times = min(deed.whole("times", 1), MOST_FAILING)
+        deed.world.kf_bot.failing += [(deed.whole("fail_type", 0), deed.number("seconds", 0))] * times
         return faults(deed)
     kind: Any = deed.text("kind")
     fault = Fault(
         deed.text("path", "*"),
         kind,
-        int(deed.number("errcode", -1)),
+        deed.whole("errcode", -1),
         deed.number("seconds", 0),
-        int(deed.number("times", 1)),
+        deed.whole("times", 1),
         deed.number("probability", 1),
     )
     deed.simulator.faults.add(fault)
@@ -79,7 +81,7 @@ def change_callbacks(deed: Deed) -> Told:
 
 
 def spoil_tokens(deed: Deed) -> Told:
-    agentid = int(deed.number("agentid")) if deed.body.get("agentid") is not None else None
+    agentid = deed.whole("agentid") if deed.body.get("agentid") is not None else None
     actions = {"expire": deed.simulator.tokens.expire, "revoke": deed.simulator.tokens.revoke}
     if deed.text("action") not in actions:
         raise NotPossible("action 要是 expire 或 revoke")

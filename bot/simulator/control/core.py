@@ -8,12 +8,13 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.simulator.api.core import SIMULATOR
+from bot.simulator.api.core import SIMULATOR, parse_json
 from bot.simulator.feed import Feed
 from bot.simulator.refusals import NotPossible, Refusal, Unknown
 from bot.simulator.simulator import Simulator
 
 PING_SECONDS = 15.0
+MOST = 10**9  # no number a person types here is larger; a billion seconds are 31 years
 Told = dict[str, Any]
 Control = Callable[["Deed"], Told | Awaitable[Told]]
 
@@ -43,9 +44,15 @@ class Deed:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.body.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise NotPossible(f"{key} 要是数字")
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST:
+            raise NotPossible(f"{key} 要是不太大的数字")
         return value
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        value = self.number(key, default)
+        if value != int(value):
+            raise NotPossible(f"{key} 要是整数")
+        return int(value)
 
     def message(self) -> tuple[str, dict[str, Any]]:
         """(msgtype, payload) of a message somebody writes; msgtype may be left out for text."""
@@ -84,8 +91,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if not request.can_read_body or request.content_type.startswith("multipart/"):
         return {}
     try:
-        body = json.loads(await request.read() or b"{}")
-    except ValueError:
+        body = parse_json(await request.read() or b"{}")
+    except (ValueError, RecursionError):
         raise NotPossible("请求要是 JSON") from None
     if not isinstance(body, dict):
         raise NotPossible("请求要是一个 JSON 对象")

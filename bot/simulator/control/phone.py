@@ -39,7 +39,7 @@ def add_customer(deed: Deed) -> Told:
     name = deed.text("name").strip()[:32]
     if not name:
         raise NotPossible("要有一个名字")
-    return customer_shown(deed.world.add_customer(name, gender=int(deed.number("gender", 0))))
+    return customer_shown(deed.world.add_customer(name, gender=deed.whole("gender", 0)))
 
 
 def customer_shown(person: Customer) -> Told:
@@ -191,7 +191,7 @@ def read(deed: Deed) -> Told:
 
 
 def recall(deed: Deed) -> Told:
-    world, me, ref, seq = deed.world, _me(deed).external_userid, deed.text("chat_id"), int(deed.number("seq"))
+    world, me, ref, seq = deed.world, _me(deed).external_userid, deed.text("chat_id"), deed.whole("seq")
     chat = world.chats.find(me, ref)
     message: Any = world.kf.recall(ref, me, seq) if chat.kind == "kf" else world.chats.recall(chat, seq, by=me)
     return world.chats.shown(chat, message)

@@ -167,7 +167,7 @@ def reply(deed: Deed) -> Told:
 
 
 def recall(deed: Deed) -> Told:
-    message = deed.world.kf.recall_reply(*_held(deed), int(deed.number("seq")))
+    message = deed.world.kf.recall_reply(*_held(deed), deed.whole("seq"))
     return deed.world.chats.shown(deed.world.kf.session(*_held(deed)[1:]).chat, message)
 
 
@@ -184,7 +184,7 @@ def receiving(deed: Deed) -> Told:
     on = deed.body.get("receiving")
     if not isinstance(on, bool):
         raise NotPossible("receiving 要是 true 或 false")
-    stop_type = int(deed.number("stop_type", 0))
+    stop_type = deed.whole("stop_type", 0)
     deed.world.kf.set_receiving(_me(deed).userid, deed.text("open_kfid"), on, stop_type)
     return {}
 
@@ -208,7 +208,7 @@ def press(deed: Deed) -> Told:
 
 
 def enter_agent(deed: Deed) -> Told:
-    deed.world.notices.enter(_me(deed).userid, int(deed.number("agentid")))
+    deed.world.notices.enter(_me(deed).userid, deed.whole("agentid"))
     return {}
 
 
