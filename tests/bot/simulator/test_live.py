@@ -31,7 +31,7 @@ async def news(response: ClientResponse) -> News:
 
 
 async def messages(response: ClientResponse, count: int) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     while len(found) < count:
         event, data = await news(response)
         if event == "message":

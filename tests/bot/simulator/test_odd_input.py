@@ -10,7 +10,25 @@ import pytest
 from bot.simulator.api.core import ROUTES
 from tests.bot.simulator.conftest import AGENTID, ANN, KF, Corp
 
-ODD = [None, 0, -1, 2**70, 1.5, True, "", "x", "长" * 5000, [], [1], [None], [[]], {}, [{}], {"a": 1}, {"content": 7}]
+ODD: list[Any] = [
+    None,
+    0,
+    -1,
+    2**70,
+    1.5,
+    True,
+    "",
+    "x",
+    "长" * 5000,
+    [],
+    [1],
+    [None],
+    [[]],
+    {},
+    [{}],
+    {"a": 1},
+    {"content": 7},
+]
 SENSIBLE: dict[str, list[Any]] = {
     "open_kfid": [KF],
     "external_userid": [ANN, [ANN]],
@@ -84,7 +102,7 @@ async def test_numbers_json_does_not_know_are_refused(corp: Corp, data: bytes) -
     assert told["errcode"] in (40058, 60251)
 
 
-DEEDS = {
+DEEDS: dict[str, dict[str, Any]] = {
     f"phone/{ANN}/chats/{KF}/messages": {"msgtype": "text", "text": {"content": "好"}},
     f"phone/{ANN}/kf/{KF}/enter": {"scene": "s"},
     f"phone/{ANN}/add": {"userid": "qiang", "config_id": "x"},

@@ -13,13 +13,13 @@ from aiohttp import FormData
 from tests.bot.simulator.conftest import AGENTID, ANN, BOB, CORPID, PNG, Corp
 from tests.bot.simulator.test_callbacks import reply
 
-CARD = {
+CARD: dict[str, Any] = {
     "card_type": "button_interaction",
     "task_id": "esc_1",
     "main_title": {"title": "客户转人工"},
     "button_list": [{"text": "我来接待", "key": "accept"}, {"text": "转给同事", "key": "pass"}],
 }
-VOTE = {
+VOTE: dict[str, Any] = {
     "card_type": "vote_interaction",
     "task_id": "vote_1",
     "checkbox": {"question_key": "q1", "option_list": [{"id": "o1", "text": "上架"}, {"id": "o2", "text": "不上"}]},
