@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.metrics import CALLBACKS
@@ -19,7 +20,7 @@ from bot.models.gateway import CallbackRow, Handling, KfAccount
 from bot.wecom import event_xml, events
 from bot.wecom.crypto import LARGEST_BODY, BadEnvelope, Envelope, Flaw
 from crm.base.clock import Clock
-from crm.base.db import Sessions, insert
+from crm.base.db import Sessions, insert_new
 from crm.base.errors import Busy
 from crm.base.groupcommit import GroupCommit
 from crm.base.peers import Peers
@@ -69,8 +70,7 @@ class Inbox:
 async def store(connection: AsyncConnection, deliveries: Sequence[Delivery]) -> list[Outcome]:
     """Write deliveries into the running transaction; the unique keys decide which are new."""
     rows = {one.envelope: _row(one) for one in reversed(deliveries)}  # of one envelope the first counts
-    statement = insert(connection, CallbackRow).on_conflict_do_nothing().returning(CallbackRow.envelope)
-    new = set((await connection.execute(statement, list(reversed(rows.values())))).scalars().all())
+    new = set(await insert_new(connection, list(reversed(rows.values())), returning=CallbackRow.envelope))
     await _want(connection, [one for one in deliveries if one.envelope in new])
     known = await _known(connection, set(rows) - new)
     outcomes = []
@@ -105,16 +105,31 @@ async def _want(connection: AsyncConnection, deliveries: Sequence[Delivery]) -> 
     newest: dict[str, Delivery] = {
         one.event.open_kfid: one for one in deliveries if isinstance(one.event, events.KfMsgOrEvent)
     }
-    for open_kfid, one in sorted(newest.items()):  # sorted: two processes lock the accounts in the same order
-        news = {"token": getattr(one.event, "token", "") or None, "token_at": one.received_at}
-        wish = insert(connection, KfAccount).values(
-            open_kfid=open_kfid, name="", app=one.app, wanted_at=one.received_at, **news
-        )
-        await connection.execute(
-            wish.on_conflict_do_update(
-                index_elements=["open_kfid"], set_={"wanted_at": one.received_at, "removed_at": None, **news}
-            )
-        )
+    if not newest:
+        return
+    news = [
+        {
+            "open_kfid": open_kfid,
+            "name": "",
+            "app": one.app,
+            "wanted_at": one.received_at,
+            "token": getattr(one.event, "token", "") or None,
+            "token_at": one.received_at,
+        }
+        for open_kfid, one in sorted(newest.items())  # sorted: two processes lock the accounts in the same order
+    ]
+    await connection.execute(_WANT[connection.dialect.name], news)
+
+
+def _want_statement(wish: postgresql.Insert | sqlite.Insert) -> sa.Executable:
+    newest = {name: wish.excluded[name] for name in ("wanted_at", "token", "token_at")}
+    return wish.on_conflict_do_update(index_elements=["open_kfid"], set_={**newest, "removed_at": None})
+
+
+_WANT = {
+    "sqlite": _want_statement(sqlite.insert(KfAccount)),
+    "postgresql": _want_statement(postgresql.insert(KfAccount)),
+}
 
 
 async def _known(connection: AsyncConnection, envelopes: set[str]) -> set[str]:

@@ -2,10 +2,10 @@
 
 import enum
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -161,13 +161,62 @@ def _set_up_sqlite(connection: Any, _record: object, *, writes: bool) -> None:
 
 def _begin_sqlite(connection: sa.Connection, *, writes: bool) -> None:
     # IMMEDIATE takes the write lock first: a reader that turns writer would fail at once, whatever the busy timeout.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    # Straight to the driver, because a statement of SQLAlchemy's wakes the connection's thread three or four times.
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+    connection.connection.dbapi_connection.run_async(lambda driver: driver.execute(begin))  # type: ignore[union-attr]
 
 
 def insert(session: AsyncSession | AsyncConnection, table: Any) -> postgresql.Insert | sqlite.Insert:
     """INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`, which both dialects spell alike."""
     bind = session.get_bind() if isinstance(session, AsyncSession) else session
     return sqlite.insert(table) if bind.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+async def insert_new(
+    connection: AsyncSession | AsyncConnection, rows: Sequence[Mapping[str, Any]], *, returning: Any
+) -> list[Any]:
+    """Insert rows, leaving out those whose unique keys are known; returns that column of the new ones, in any order.
+
+    returning: a mapped column, whose table the rows go to. Every row names the same columns; Python-side defaults do
+    not apply. One statement whose text does not depend on how many rows there are: a VALUES list was measured at
+    80 µs a row, this at 10.
+    """
+    if not rows:
+        return []
+    if isinstance(connection, AsyncSession):
+        connection = await connection.connection()
+    statement, processors = _bulk_insert(connection.dialect, returning.property.columns[0], tuple(rows[0]))
+    columns = [
+        [row[name] if process is None else process(row[name]) for row in rows] for name, process in processors.items()
+    ]
+    if not is_sqlite(connection):
+        return list((await connection.exec_driver_sql(statement, tuple(columns))).scalars().all())
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    found = await driver.execute_fetchall(statement, (to_json(list(zip(*columns, strict=True))),))
+    return [value for (value,) in found]
+
+
+@lru_cache(maxsize=64)
+def _bulk_insert(
+    dialect: Dialect, returning: sa.Column[Any], names: tuple[str, ...]
+) -> tuple[str, dict[str, Callable[[Any], Any] | None]]:
+    """The statement, and what turns a value into the driver's, by column.
+
+    SQLite reads all rows from one JSON text, PostgreSQL one array a column.
+    """
+    table, quoted = returning.table, dialect.identifier_preparer.quote
+    types = {name: table.c[name].type for name in names}
+    if dialect.name == "sqlite":
+        source = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(names)))
+        source = f"SELECT {source} FROM json_each(?) WHERE true"
+    else:
+        arrays = (f"${place}::{kind.compile(dialect)}[]" for place, kind in enumerate(types.values(), 1))
+        source = f"SELECT * FROM unnest({', '.join(arrays)})"
+    statement = (
+        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, names))}) {source}"
+        f" ON CONFLICT DO NOTHING RETURNING {quoted(returning.name)}"
+    )
+    return statement, {name: kind.dialect_impl(dialect).bind_processor(dialect) for name, kind in types.items()}
 
 
 def is_sqlite(session: AsyncSession | AsyncConnection) -> bool:
