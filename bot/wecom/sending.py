@@ -8,12 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot import texts
+from bot.metrics import ALERTS
 from bot.models.conversation import Conversation
 from bot.models.handoff import Ticket, TicketStatus
 from bot.wecom import lanes
 from bot.wecom.api.kf import KfApi, ServiceState, Session
 from bot.wecom.client import WecomClient
-from bot.wecom.errors import IllegalTransition, KfDeclined, NotAServicer, ServicerAway, WecomError
+from bot.wecom.errors import IllegalTransition, NotAServicer, OutcomeUnknown, Retry, ServicerAway, WecomError
 from crm.base.clock import Clock
 from crm.base.outbox import Claimed, Message
 
@@ -71,15 +72,34 @@ class Handover:
 
     async def send(self, one: Claimed) -> Sent:
         open_kfid, customer = one.body["open_kfid"], one.body["external_userid"]
-        session = await self._kf.get_state(open_kfid, customer)
-        if session.state in (ServiceState.QUEUE, ServiceState.HUMAN):  # an earlier try, or the console, was first
-            return self._reached(one, session)
-        if session.state is ServiceState.ENDED:  # it ended before anybody came: the customer's next word opens it anew
-            return self._nobody(one, "the session has ended")
+        try:
+            found = await self._kf.get_state(open_kfid, customer)
+            if found.state not in (ServiceState.UNTREATED, ServiceState.BOT):
+                return self._moved(one, found)
+            return await self._bring(one, open_kfid, customer)
+        except IllegalTransition:  # it moved meanwhile: look again
+            return self._moved(one, await self._kf.get_state(open_kfid, customer))
+        except WecomError as error:
+            if error.retry is not Retry.NEVER or isinstance(error, OutcomeUnknown):
+                raise  # tried again; what was done by then is found by looking
+            if error.alert:
+                ALERTS.labels(type(error).__name__).inc()
+            return self._nobody(one, str(error))
+
+    async def _bring(self, one: Claimed, open_kfid: str, customer: str) -> Sent:
         for servicer in await self._kf.servicer_list(open_kfid):
             if servicer.userid and servicer.receiving and await self._give(open_kfid, customer, servicer.userid):
                 return self._reached(one, Session(ServiceState.HUMAN, servicer.userid))
-        return await self._queue(one, open_kfid, customer)
+        await self._prompt(await self._kf.trans(open_kfid, customer, ServiceState.QUEUE), texts.HUMAN_QUEUED)
+        return self._reached(one, Session(ServiceState.QUEUE))
+
+    def _moved(self, one: Claimed, found: Session) -> Sent:
+        """An earlier try, the console, or time was first."""
+        if found.state in (ServiceState.QUEUE, ServiceState.HUMAN):
+            return self._reached(one, found)
+        if found.state is ServiceState.ENDED:  # nothing may be said any more; the customer's next word opens it anew
+            return Sent({"nobody": "the session has ended"}, (_nobody_comes(one),))
+        return self._nobody(one, "the session does not let itself be moved")
 
     async def _give(self, open_kfid: str, customer: str, servicer: str) -> bool:
         try:
@@ -88,16 +108,6 @@ class Handover:
             return False
         await self._prompt(code, texts.HUMAN_PROMPT)
         return True
-
-    async def _queue(self, one: Claimed, open_kfid: str, customer: str) -> Sent:
-        try:
-            code = await self._kf.trans(open_kfid, customer, ServiceState.QUEUE)
-        except IllegalTransition:  # it moved meanwhile: look again
-            return self._reached(one, await self._kf.get_state(open_kfid, customer))
-        except KfDeclined as no:
-            return self._nobody(one, str(no))
-        await self._prompt(code, texts.HUMAN_QUEUED)
-        return self._reached(one, Session(ServiceState.QUEUE))
 
     async def _prompt(self, code: str, content: str) -> None:
         """The one sentence that a transition allows; the handover stands without it."""
@@ -129,11 +139,15 @@ class Handover:
         )
         away = {"msgtype": "text", "text": {"content": texts.HUMAN_AWAY.format(hours=self._hours)}}
         message = lanes.kf_message(to, away, because=("nobody", one.body["ticket_id"]), deadline=None)
-        return Sent({"nobody": why}, (_conversation(one, human_wanted_at=None, service_state=None),), (message,))
+        return Sent({"nobody": why}, (_nobody_comes(one),), (message,))
 
 
 def _conversation(one: Claimed, **values: Any) -> sa.Executable:
     return sa.update(Conversation).where(Conversation.id == one.body["conversation_id"]).values(**values)
+
+
+def _nobody_comes(one: Claimed) -> sa.Executable:
+    return _conversation(one, human_wanted_at=None, service_state=None)
 
 
 def _ticket(one: Claimed, **values: Any) -> sa.Executable:
