@@ -211,4 +211,8 @@ def refused(refusal: Refusal, empty: Answer, address: str) -> Answer:
 
 
 def to_json(told: Answer) -> web.Response:
-    return web.Response(body=json.dumps(told, ensure_ascii=False).encode(), content_type="application/json")
+    try:
+        body = json.dumps(told, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair travels only as an escape
+        body = json.dumps(told).encode()
+    return web.Response(body=body, content_type="application/json")
