@@ -10,7 +10,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from operator import itemgetter
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -25,12 +24,12 @@ from bot.metrics import TURNS
 from bot.models.conversation import Conversation, KfSend
 from bot.models.gateway import Handling, InboundMessage
 from bot.wecom import lanes
-from bot.wecom.api.kf import KfApi, ServiceState
+from bot.wecom.api.kf import KfApi
 from bot.wecom.errors import WecomError
 from bot.wecom.kf_items import MsgSendFail, Origin, SessionChange, SessionStatusChange
 from crm.base import outbox
 from crm.base.errors import ShopError
-from crm.base.outbox import Message
+from crm.base.outbox import Message, OutboxRow
 from crm.models.member import Member
 
 log = logging.getLogger(__name__)
@@ -84,10 +83,10 @@ class Answering:
         says: list[Say] = []
         before: list[Message] = []
         then: list[Message] = []
-        conversation.due_at = None
+        conversation.due_at = now if len(inbounds) == MESSAGES else None  # there may be more
         done: list[InboundMessage] = []
         for place, inbound in enumerate(inbounds):
-            if inbound.origin == Origin.CUSTOMER and not _state_is_known(conversation):
+            if inbound.origin == Origin.CUSTOMER and conversation.service_state is None:
                 conversation.due_at = now  # asked for before the next round
                 break
             turn = Turn(self._app, session, conversation, member, inbound, now)
@@ -157,13 +156,16 @@ class Answering:
         ]
 
     async def _learn_states(self) -> None:
-        """Ask WeCom whose sessions the unknown ones are, outside of any transaction."""
+        """Ask WeCom whose sessions those are of which we do not know it for certain, outside of any transaction."""
         now = self._app.clock.now()
         async with self._app.sessions.read() as session:
             unknown = (
                 await session.scalars(
                     sa.select(Conversation)
-                    .where(Conversation.due_at <= now, Conversation.service_state.is_(None))
+                    .where(
+                        Conversation.due_at <= now,
+                        sa.or_(Conversation.service_state.is_(None), Conversation.service_state.in_(state.FLEETING)),
+                    )
                     .order_by(Conversation.due_at)
                     .limit(ROUND)
                 )
@@ -173,28 +175,32 @@ class Answering:
         limit = asyncio.Semaphore(STATE_CALLS)
         learnt = await asyncio.gather(*(self._ask_state(one, limit) for one in unknown))
         async with self._app.sessions.begin() as session:
-            for number, values in sorted(learnt, key=itemgetter(0)):
+            for one, values in sorted(learnt, key=lambda pair: pair[0].id):
                 await session.execute(
                     sa.update(Conversation)
-                    .where(Conversation.id == number, Conversation.service_state.is_(None))
+                    .where(
+                        Conversation.id == one.id,
+                        Conversation.service_state.is_not_distinct_from(one.service_state),
+                    )
                     .values(**values)
                 )
 
-    async def _ask_state(self, conversation: Conversation, limit: asyncio.Semaphore) -> tuple[int, dict[str, object]]:
+    async def _ask_state(
+        self, conversation: Conversation, limit: asyncio.Semaphore
+    ) -> tuple[Conversation, dict[str, object]]:
         try:
             async with limit:
                 session = await self._kf.get_state(conversation.open_kfid, conversation.external_userid)
         except WecomError as error:
             log.warning("dialogue.state_unknown", extra={"conversation_id": conversation.id, "error": str(error)})
-            return conversation.id, {"due_at": self._app.clock.now() + ASK_AGAIN}
-        return conversation.id, {"service_state": session.state, "servicer_userid": session.servicer_userid or None}
-
-
-def _state_is_known(conversation: Conversation) -> bool:
-    """After an end the customer's word opens the session anew, and where it opens only WeCom knows."""
-    if conversation.service_state == ServiceState.ENDED:
-        conversation.service_state = None
-    return conversation.service_state is not None
+            return conversation, {"due_at": self._app.clock.now() + ASK_AGAIN}
+        learnt: dict[str, object] = {
+            "service_state": session.state,
+            "servicer_userid": session.servicer_userid or None,
+        }
+        if conversation.service_state is not None and session.state in state.BOT_MAY_SPEAK:
+            learnt["human_wanted_at"] = None  # it lapsed in the queue: nobody is on the way any more
+        return conversation, learnt
 
 
 def _human_came(later: Sequence[InboundMessage]) -> bool:
@@ -213,6 +219,12 @@ def _without_echo(says: Sequence[Say]) -> list[Say]:
 
 async def _follow_session(turn: Turn, event: SessionStatusChange) -> None:
     state.take_in(turn.conversation, event)
+    await outbox.cancel(
+        turn.session,
+        OutboxRow.key == queue.address(turn.conversation).key,
+        reason="a person moved the session",
+        now=turn.now,
+    )
     if event.change is SessionChange.ENDED:
         await queue.closed(turn.session, turn.conversation, now=turn.now)
     elif turn.conversation.servicer_userid:

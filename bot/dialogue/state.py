@@ -10,6 +10,7 @@ from bot.wecom.kf_items import SessionChange, SessionStatusChange
 TOPIC_LIFE = timedelta(minutes=30)
 MISSES_LIFE = timedelta(minutes=30)  # a miss longer ago than this is not "in a row"
 BOT_MAY_SPEAK = frozenset({ServiceState.UNTREATED, ServiceState.BOT})
+FLEETING = frozenset({ServiceState.QUEUE, ServiceState.ENDED})  # left without an event: asked whenever something comes
 
 
 def bot_holds(conversation: Conversation) -> bool:
@@ -48,7 +49,7 @@ def take_in(conversation: Conversation, event: SessionStatusChange) -> None:
     """Follow what a person did with the session; from here on nobody waits for one to come."""
     conversation.human_wanted_at = None
     if event.change is SessionChange.ENDED:
-        conversation.service_state, conversation.servicer_userid = ServiceState.ENDED, None
+        conversation.service_state, conversation.servicer_userid = None, None  # where it opens again WeCom decides
     elif event.change is not SessionChange.OTHER:
         conversation.service_state = ServiceState.HUMAN
         conversation.servicer_userid = event.new_servicer or conversation.servicer_userid
