@@ -104,6 +104,11 @@ class Town:
             await asyncio.sleep(0.01)
         return found
 
+    async def heard_times(self, customer: str, count: int) -> None:
+        """Wait until the bot has said so many things to this customer."""
+        await self.until(lambda: len(self.heard(customer)) >= count)
+        assert len(self.heard(customer)) == count, self.heard(customer)
+
     async def quiet(self, seconds: float = 0.4) -> None:
         """Long enough for a wrong message to show."""
         await asyncio.sleep(seconds)
