@@ -14,7 +14,7 @@ from itertools import groupby
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import members
+from crm import members, order_changes
 from crm.base import events
 from crm.base.db import insert
 from crm.base.errors import Busy
@@ -22,12 +22,12 @@ from crm.members import CHANCE, MemberEnrolled, MemberNotFound, Profile
 from crm.models.consent import Consent
 from crm.models.group import GroupMember
 from crm.models.member import Contact, Gender, Identity, IdentityKind, Member, MemberMerge, MemberSource
-from crm.models.order import Order
+from crm.models.order import MemberOrders, Order, Refund
 
 Key = tuple[IdentityKind, str]
 NOTHING_SAID = Profile()
 MERGE_ROUNDS = 10
-CARRIED = (Contact, GroupMember, Consent, Order)  # what a merge re-points; upper layers follow MembersMerged
+CARRIED = (Contact, GroupMember, Consent, Order, Refund)  # what a merge re-points; upper layers follow MembersMerged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +181,8 @@ async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: s
     kept, absorbed = pair
     for table in (Identity, *CARRIED):  # identities first: see the module's first words
         await session.execute(sa.update(table).where(table.member_id == absorbed.id).values(member_id=kept.id))
+    await session.execute(sa.delete(MemberOrders).where(MemberOrders.member_id == absorbed.id))
+    await order_changes.recount(session, [kept.id])
     await session.execute(
         sa.update(Member)
         .where((Member.id == absorbed.id) | (Member.merged_into_id == absorbed.id))
@@ -191,6 +193,22 @@ async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: s
     await session.flush()
     await events.append(session, MembersMerged(kept_id=kept.id, absorbed_id=absorbed.id, because=because), now=now)
     return kept.id
+
+
+async def hold(session: AsyncSession, member_id: int) -> int:
+    """Lock a person for facts about to be written; returns the member they are by now. Raises MemberNotFound."""
+    for _ in range(MERGE_ROUNDS):
+        mine = sa.select(Identity.id).where(Identity.member_id == member_id).order_by(Identity.id)
+        await session.execute(mine.with_for_update(key_share=True))
+        found = (
+            await session.execute(sa.select(Member.id, Member.merged_into_id).where(Member.id == member_id))
+        ).first()
+        if found is None:
+            raise MemberNotFound(member_id)
+        if found.merged_into_id is None:
+            return member_id
+        member_id = found.merged_into_id
+    raise Busy(retry_after=1.0)
 
 
 def _complete(kept: Member, absorbed: Member) -> None:

@@ -15,7 +15,8 @@ from crm.identities import wechat_person
 from crm.members import Profile
 from crm.models.group import Group
 from crm.models.member import Contact, Member, MemberSource, Staff
-from crm.models.order import Order, OrderStatus
+from crm.models.order import Order
+from crm.order_terms import Told
 
 
 @dataclass
@@ -92,16 +93,15 @@ class Make:
         """A paid order."""
         at = self.clock.now() - timedelta(days=days_ago)
         async with self.sessions.begin() as session:
-            return await orders.record(
-                session,
-                member_id=member.id,
+            told = Told(
                 source="test",
                 external_no=external_no or f"T{self._next()}",
-                status=OrderStatus.PAID,
+                member_id=member.id,
                 placed_at=at,
-                paid_at=at,
                 total_fen=total_fen,
+                paid_at=at,
             )
+            return await orders.place(session, told, now=self.clock.now())
 
 
 @pytest.fixture

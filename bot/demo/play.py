@@ -19,6 +19,7 @@ from crm.base.clock import MovableClock
 from crm.base.db import Sessions
 from crm.models.member import MemberSource
 from crm.models.order import OrderStatus
+from crm.order_terms import Told
 
 SEED = 2026
 FAQ_FILE = Path(__file__).parent / "faq.csv"
@@ -98,17 +99,17 @@ async def _record(
         members = await identities.enrol_batch(session, people, source=MemberSource.IMPORT, now=now)
         member_of = dict(zip(customers, members, strict=True))
         for one in past:
-            await orders.record(
-                session,
-                member_id=member_of[one.external_userid],
+            told = Told(
                 source="shop",
                 external_no=one.external_no,
-                status=one.status,
+                member_id=member_of[one.external_userid],
                 placed_at=one.placed_at,
-                paid_at=one.placed_at if one.status is OrderStatus.PAID else None,
                 total_fen=one.total_fen,
                 lines=one.lines,
+                paid_at=one.placed_at if one.status is OrderStatus.PAID else None,
+                cancelled_at=one.placed_at if one.status is OrderStatus.CANCELLED else None,
             )
+            await orders.place(session, told, now=now)
 
 
 def _addresses(port: int, simulator_port: int) -> str:

@@ -8,7 +8,7 @@ from bot.simulator.corp import CallbackTarget
 from bot.simulator.simulator import Simulator
 from crm.base.ids import code
 from crm.models.order import OrderStatus
-from crm.orders import Line
+from crm.order_terms import Line
 
 NAME = "毛球小铺"
 CORP_ID = "ww0000000000000001"

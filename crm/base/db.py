@@ -224,6 +224,16 @@ def is_sqlite(session: AsyncSession | AsyncConnection) -> bool:
     return bind.dialect.name == "sqlite"
 
 
+async def hold(session: AsyncSession, name: str, *, shared: bool = False) -> None:
+    """Until this transaction ends, who else holds `name` waits, unless both share. SQLite has one writer: nothing."""
+    if is_sqlite(session):
+        return
+    mode = "_shared" if shared else ""
+    await session.execute(
+        sa.text(f"SELECT pg_advisory_xact_lock{mode}(hashtextextended(:name, 0))").bindparams(name=name)
+    )
+
+
 def current_xid(session: AsyncSession) -> sa.ColumnElement[int]:
     """SQL for the running transaction's id on PostgreSQL; 0 on SQLite, where one writer needs none."""
     return sa.literal_column("0" if is_sqlite(session) else "pg_current_xact_id()::text::bigint", sa.BigInteger())

@@ -1,0 +1,147 @@
+"""What the change of an order means for its member: before and after, and the member's totals.
+
+The totals in `member_orders` move with each change by a delta, so an order costs the same however many came before.
+Only when an order stops counting are that member's dates read again.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm.base.db import insert
+from crm.models.order import MemberOrders, Order, OrderStatus, Refund
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What an order amounts to at one moment."""
+
+    status: OrderStatus | None = None  # None: there is no order (yet)
+    paid_at: datetime | None = None
+    paid_on: date | None = None  # shop-local
+    paid_fen: int = 0
+    refunded_fen: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the orders that RFM counts."""
+        return self.paid_at is not None and self.refunded_fen < self.paid_fen
+
+    @property
+    def net_fen(self) -> int:
+        return self.paid_fen - self.refunded_fen
+
+
+NOTHING = Standing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderChange:
+    """One order before and after; `order_id` None is a refund that names no order, `after.refunded_fen` its amount."""
+
+    order_id: int | None
+    member_id: int
+    before: Standing = NOTHING
+    after: Standing
+    at: datetime  # when it happened at the shop: paid, refunded, placed or cancelled
+
+
+def standing(order: Order) -> Standing:
+    return Standing(
+        status=order.status,
+        paid_at=order.paid_at,
+        paid_on=order.paid_on,
+        paid_fen=order.paid_fen,
+        refunded_fen=order.refunded_fen,
+    )
+
+
+def counting() -> sa.ColumnElement[bool]:
+    """SQL for Standing.counts of a row of `orders`."""
+    return sa.and_(Order.paid_at.is_not(None), Order.refunded_fen < Order.paid_fen)
+
+
+async def add_up(session: AsyncSession, changes: Sequence[OrderChange]) -> None:
+    """Move the totals of the members concerned."""
+    rows: dict[int, dict[str, Any]] = {}
+    stale: set[int] = set()
+    for change in changes:
+        row = rows.setdefault(change.member_id, _no_change(change.member_id))
+        before, after = change.before, change.after
+        row["orders"] += after.counts - before.counts
+        row["paid_fen"] += after.paid_fen - before.paid_fen
+        row["refunded_fen"] += after.refunded_fen - before.refunded_fen
+        if after.counts and after.paid_at is not None:
+            row["first_paid_at"] = min(row["first_paid_at"] or after.paid_at, after.paid_at)
+            row["last_paid_at"] = max(row["last_paid_at"] or after.paid_at, after.paid_at)
+            row["last_paid_on"] = max(row["last_paid_on"] or after.paid_on, after.paid_on)
+        if before.counts and (not after.counts or after.paid_at != before.paid_at):
+            stale.add(change.member_id)
+    if rows:
+        await session.execute(_move(session), [rows[member_id] for member_id in sorted(rows)])
+    if stale:
+        await _read_again(session, stale)
+
+
+async def recount(session: AsyncSession, member_ids: Collection[int]) -> None:
+    """Make these members' totals anew from their orders and refunds."""
+    await session.execute(_move(session), [_no_change(member_id) for member_id in sorted(set(member_ids))])
+    await _read_again(session, member_ids)
+
+
+def _no_change(member_id: int) -> dict[str, Any]:
+    return {
+        "member_id": member_id,
+        "orders": 0,
+        "paid_fen": 0,
+        "refunded_fen": 0,
+        "first_paid_at": None,
+        "last_paid_at": None,
+        "last_paid_on": None,
+    }
+
+
+def _move(session: AsyncSession) -> sa.Insert:
+    """The row is locked from here to the commit, so what is read after it cannot be outrun."""
+    table = MemberOrders.__table__
+    told = insert(session, table)
+    mine, new = table.c, told.excluded
+    return told.on_conflict_do_update(
+        index_elements=["member_id"],
+        set_={
+            **{name: mine[name] + new[name] for name in ("orders", "paid_fen", "refunded_fen")},
+            "first_paid_at": _either(mine.first_paid_at, new.first_paid_at, mine.first_paid_at < new.first_paid_at),
+            "last_paid_at": _either(mine.last_paid_at, new.last_paid_at, mine.last_paid_at > new.last_paid_at),
+            "last_paid_on": _either(mine.last_paid_on, new.last_paid_on, mine.last_paid_on > new.last_paid_on),
+        },
+    )
+
+
+def _either(mine: Any, new: Any, better: Any) -> sa.ColumnElement[Any]:
+    return sa.case((sa.or_(new.is_(None), better), mine), else_=new)
+
+
+async def _read_again(session: AsyncSession, member_ids: Collection[int]) -> None:
+    counts, nothing = counting(), sa.literal(0)
+
+    def of_orders(value: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+        return sa.select(value).where(Order.member_id == MemberOrders.member_id).scalar_subquery()
+
+    refunded = sa.select(sa.func.coalesce(sa.func.sum(Refund.amount_fen), nothing))
+    await session.execute(
+        sa.update(MemberOrders)
+        .where(MemberOrders.member_id.in_(sorted(set(member_ids))))
+        .values(
+            orders=of_orders(sa.func.coalesce(sa.func.sum(sa.case((counts, 1), else_=0)), nothing)),
+            paid_fen=of_orders(sa.func.coalesce(sa.func.sum(Order.paid_fen), nothing)),
+            refunded_fen=refunded.where(Refund.member_id == MemberOrders.member_id).scalar_subquery(),
+            first_paid_at=of_orders(sa.func.min(sa.case((counts, Order.paid_at)))),
+            last_paid_at=of_orders(sa.func.max(sa.case((counts, Order.paid_at)))),
+            last_paid_on=of_orders(sa.func.max(sa.case((counts, Order.paid_on)))),
+        )
+        .execution_options(synchronize_session=False)
+    )
