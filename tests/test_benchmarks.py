@@ -1,0 +1,61 @@
+"""The benchmarks run and say what scripts rely on; how fast this machine is, is not a matter for tests."""
+
+import json
+from typing import Any
+
+import pytest
+
+from benchmarks import callbacks, memory, roundtrip
+from benchmarks.report import Report, Row, percentile, show
+
+ONE = ("SQLite",)
+
+
+def read(report: Report, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The report as a script reads it."""
+    capsys.readouterr()
+    show(report, as_json=True)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert set(found) == {"benchmark", "machine", "rows"}
+    for row in found["rows"]:
+        assert set(row) == {"what", "unit", "ours", "limit", "ratio", "peers"}
+        assert row["ours"] > 0
+        assert row["limit"] > 0
+        assert row["ratio"] == pytest.approx(row["ours"] / row["limit"], rel=0.01)
+    return found
+
+
+def test_callbacks_are_counted_against_a_server_that_forgets_them(capsys: pytest.CaptureFixture[str]) -> None:
+    size = callbacks.Size(connections=(4,), rounds=1, callbacks=40, databases=ONE)
+    found = read(callbacks.measure(True, size), capsys)
+    assert found["benchmark"] == "callbacks"
+    assert [row["unit"] for row in found["rows"]] == ["1/s", "ms", "ms"]
+
+
+def test_a_round_trip_ends_on_the_phone(capsys: pytest.CaptureFixture[str]) -> None:
+    size = roundtrip.Size(rounds=1, alone=2, rates=(10,), seconds=1, customers=5, backlog=20, databases=ONE)
+    found = read(roundtrip.measure(True, size), capsys)
+    assert {row["unit"] for row in found["rows"]} == {"ms", "messages/s"}
+
+
+def test_memory_is_read_again_and_again_while_messages_come(capsys: pytest.CaptureFixture[str]) -> None:
+    found = read(memory.measure(True, memory.Size(messages=40, every=20, crowd=20, databases=ONE)), capsys)
+    assert [row["what"] for row in found["rows"]] == [
+        "SQLite, at rest",
+        "SQLite, after 20 messages",
+        "SQLite, after 40 messages",
+    ]
+
+
+def test_the_machine_is_described_without_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    found = read(Report("nothing", [Row("one", "ms", 1.0, 2.0)]), capsys)
+    assert set(found["machine"]) == {"system", "cpu", "cores", "memory_gb", "python", "load_1min"}
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(0, 1), (50, 2), (75, 3), (99, 4), (100, 4)])
+def test_a_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
+    assert percentile([4, 1, 3, 2], percent) == expected
+
+
+def test_a_percentile_of_nothing_is_nothing() -> None:
+    assert percentile([], 50) == 0
