@@ -1,0 +1,212 @@
+"""API calls about members and their orders: tell an order, tell a refund, look a member up."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.web.api import Call
+from crm import identities, members, orders
+from crm.base.clock import SHANGHAI
+from crm.base.errors import NotFound, ShopError
+from crm.identities import Person
+from crm.models.member import IdentityKind, Member, MemberSource
+from crm.order_terms import Line, Told
+
+LARGEST_FEN = 100_000_000_00  # a hundred million yuan: above it somebody sent yuan, or nonsense
+
+
+def _with_zone(instant: datetime) -> datetime:
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=SHANGHAI)
+
+
+Instant = Annotated[datetime, AfterValidator(_with_zone)]  # one without a zone is shop-local
+Fen = Annotated[int, Field(ge=0, le=LARGEST_FEN)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Body(BaseModel):
+    """What callers send: unknown fields are refused, so that a typing error is not silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class WhoIn(Body):
+    """The identities under which the caller knows a person; at least one."""
+
+    external_userid: Name | None = None
+    unionid: Name | None = None
+    shop_account: Name | None = None
+
+    def person(self) -> Person | None:
+        kinds = (
+            (IdentityKind.EXTERNAL_USERID, self.external_userid),
+            (IdentityKind.UNIONID, self.unionid),
+            (IdentityKind.SHOP_ACCOUNT, self.shop_account),
+        )
+        keys = tuple((kind, value) for kind, value in kinds if value)
+        return Person(keys=keys) if keys else None
+
+
+class LineIn(Body):
+    sku: Name
+    name: Annotated[str, Field(max_length=255)] = ""
+    category: Annotated[str, Field(max_length=64)] = ""
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    price_fen: Fen
+
+
+class OrderIn(Body):
+    """An order as it is now. (source, external_no) names it: telling it again changes it, or nothing."""
+
+    source: Annotated[str, Field(min_length=1, max_length=40)] = "api"
+    external_no: Name
+    member: WhoIn
+    placed_at: Instant
+    total_fen: Fen
+    lines: Annotated[list[LineIn], Field(max_length=500)] | None = None
+    told_at: Instant | None = None
+    paid_at: Instant | None = None
+    paid_fen: Fen | None = None
+    cancelled_at: Instant | None = None
+
+
+class OrdersIn(Body):
+    orders: Annotated[list[OrderIn], Field(min_length=1, max_length=500)]
+
+
+class RefundIn(Body):
+    """Money that went back, once per refund_no. Without an order it counts for the member alone."""
+
+    source: Annotated[str, Field(min_length=1, max_length=40)] = "api"
+    refund_no: Name
+    amount_fen: Annotated[int, Field(gt=0, le=LARGEST_FEN)]
+    refunded_at: Instant
+    order_no: Name | None = None
+    member: WhoIn | None = None
+
+
+class RefundsIn(Body):
+    refunds: Annotated[list[RefundIn], Field(min_length=1, max_length=500)]
+
+
+class ResultOut(BaseModel):
+    """What became of one of them, in the order they were sent. `waiting`: it came before its order, and waits."""
+
+    number: str
+    result: Literal["taken", "waiting", "refused"]
+    status: str | None = None
+    error: str | None = None
+
+
+class ResultsOut(BaseModel):
+    results: list[ResultOut]
+
+
+class MemberIn(WhoIn):
+    """Look up by one of these."""
+
+    code: Annotated[str, Field(min_length=8, max_length=8)] | None = None
+
+
+class MemberOut(BaseModel):
+    """A member as other systems may know them."""
+
+    code: str
+    name: str
+    joined_at: datetime
+    external_userids: list[str]
+
+
+class MemberUnknown(NotFound):
+    """Nobody is known under these identities."""
+
+    code = "member.unknown"
+
+
+class NobodyNamed(NotFound):
+    """The request names no identity."""
+
+    code = "member.not_named"
+
+
+async def tell_orders(session: AsyncSession, body: OrdersIn, *, now: datetime) -> ResultsOut:
+    """Each order stands alone: one that is refused takes no other with it."""
+    return ResultsOut(results=[await _tell_order(session, one, now=now) for one in body.orders])
+
+
+async def _tell_order(session: AsyncSession, one: OrderIn, *, now: datetime) -> ResultOut:
+    try:
+        async with session.begin_nested():
+            told = Told(
+                source=one.source,
+                external_no=one.external_no,
+                member_id=await _member_id(session, one.member, now=now),
+                placed_at=one.placed_at,
+                total_fen=one.total_fen,
+                lines=None if one.lines is None else [Line(**line.model_dump()) for line in one.lines],
+                told_at=one.told_at,
+                paid_at=one.paid_at,
+                paid_fen=one.paid_fen,
+                cancelled_at=one.cancelled_at,
+            )
+            order = await orders.place(session, told, now=now)
+            return ResultOut(number=one.external_no, result="taken", status=order.status.value)
+    except ShopError as refusal:
+        return ResultOut(number=one.external_no, result="refused", error=refusal.code)
+
+
+async def tell_refunds(session: AsyncSession, body: RefundsIn, *, now: datetime) -> ResultsOut:
+    return ResultsOut(results=[await _tell_refund(session, one, now=now) for one in body.refunds])
+
+
+async def _tell_refund(session: AsyncSession, one: RefundIn, *, now: datetime) -> ResultOut:
+    try:
+        async with session.begin_nested():
+            member_id = None if one.member is None else await _member_id(session, one.member, now=now)
+            refund = await orders.refund(
+                session,
+                one.source,
+                one.refund_no,
+                amount_fen=one.amount_fen,
+                refunded_at=one.refunded_at,
+                order_no=one.order_no,
+                member_id=member_id,
+                now=now,
+            )
+            return ResultOut(number=one.refund_no, result="waiting" if refund is None else "taken")
+    except ShopError as refusal:
+        return ResultOut(number=one.refund_no, result="refused", error=refusal.code)
+
+
+async def _member_id(session: AsyncSession, who: WhoIn, *, now: datetime) -> int:
+    person = who.person()
+    if person is None:
+        raise NobodyNamed
+    return (await identities.enrol(session, person, source=MemberSource.IMPORT, now=now)).id
+
+
+async def find_member(session: AsyncSession, body: MemberIn, *, now: datetime) -> MemberOut:
+    del now
+    member = await _find(session, body)
+    if member is None:
+        raise MemberUnknown
+    external = await identities.values_of(session, member.id, IdentityKind.EXTERNAL_USERID)
+    return MemberOut(code=member.code, name=member.name, joined_at=member.joined_at, external_userids=external)
+
+
+async def _find(session: AsyncSession, body: MemberIn) -> Member | None:
+    if body.code:
+        return await members.find_by_code(session, body.code)
+    person = body.person()
+    if person is None:
+        raise NobodyNamed
+    return await identities.find_by(session, *person.keys[0])
+
+
+CALLS = (
+    Call("POST", "/orders", "Tell orders: new ones, and what changed in known ones", OrdersIn, ResultsOut, tell_orders),
+    Call("POST", "/refunds", "Tell refunds", RefundsIn, ResultsOut, tell_refunds),
+    Call("GET", "/members", "Look a member up by code or identity", MemberIn, MemberOut, find_member),
+)
