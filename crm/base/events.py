@@ -25,11 +25,22 @@ class EventRow(Base):
     """Something that happened, in the words of the package that knows it."""
 
     __tablename__ = "events"
-    __table_args__ = (sa.Index(None, "xid", "id"),)
+    __table_args__ = (
+        sa.Index(None, "xid", "id"),
+        sa.Index(
+            None,
+            "member_id",
+            "name",
+            "at",
+            sqlite_where=sa.text("member_id IS NOT NULL"),
+            postgresql_where=sa.text("member_id IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     xid: Mapped[int]  # transaction that appended it; 0 on SQLite
     name: Mapped[str] = mapped_column(sa.String(80))  # the event class's name
+    member_id: Mapped[int | None]  # whom it is about, if it says so: the event's own field of that name
     body: Mapped[dict[str, Any]]
     at: Mapped[datetime]
 
@@ -82,7 +93,12 @@ async def append_all(session: AsyncSession, events: Sequence[Any], *, now: datet
     if not events:
         return
     rows = [
-        {"name": type(event).__name__, "body": _adapter(type(event)).dump_python(event, mode="json"), "at": now}
+        {
+            "name": type(event).__name__,
+            "member_id": getattr(event, "member_id", None),
+            "body": _adapter(type(event)).dump_python(event, mode="json"),
+            "at": now,
+        }
         for event in events
     ]
     connection = await session.connection()
