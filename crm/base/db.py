@@ -15,6 +15,8 @@ from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from crm.base import onehop
+
 SQLITE_BUSY_MS = 10_000
 POSTGRES_POOL = 10
 POSTGRES_TIMEOUTS_MS = {"lock_timeout": "10000", "idle_in_transaction_session_timeout": "60000"}
@@ -137,6 +139,7 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
         pool_size=1 if writes else 4,
         max_overflow=0,
         pool_timeout=60,
+        async_creator=partial(onehop.connect, url.database or ":memory:"),
         json_serializer=to_json,
     )
     sa.event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, writes=writes))
@@ -161,9 +164,7 @@ def _set_up_sqlite(connection: Any, _record: object, *, writes: bool) -> None:
 
 def _begin_sqlite(connection: sa.Connection, *, writes: bool) -> None:
     # IMMEDIATE takes the write lock first: a reader that turns writer would fail at once, whatever the busy timeout.
-    # Straight to the driver, because a statement of SQLAlchemy's wakes the connection's thread three or four times.
-    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
-    connection.connection.dbapi_connection.run_async(lambda driver: driver.execute(begin))  # type: ignore[union-attr]
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def insert(session: AsyncSession | AsyncConnection, table: Any) -> postgresql.Insert | sqlite.Insert:
@@ -189,11 +190,9 @@ async def insert_new(
     columns = [
         [row[name] if process is None else process(row[name]) for row in rows] for name, process in processors.items()
     ]
-    if not is_sqlite(connection):
-        return list((await connection.exec_driver_sql(statement, tuple(columns))).scalars().all())
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    found = await driver.execute_fetchall(statement, (to_json(list(zip(*columns, strict=True))),))
-    return [value for (value,) in found]
+    together = (to_json(list(zip(*columns, strict=True))),) if is_sqlite(connection) else tuple(columns)
+    found = await connection.exec_driver_sql(statement, together)
+    return list(found.scalars().all())
 
 
 @lru_cache(maxsize=64)
