@@ -85,7 +85,8 @@ class Peers:
         """Until somebody taps, or `seconds` of real time at most. One waiter a topic and process."""
         tapped = self._taps[topic]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(tapped.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for loses a cancellation that comes together with a tap
+                await tapped.wait()
         tapped.clear()
 
     async def _notify(self, topic: str) -> None:
