@@ -56,7 +56,8 @@ class Answering:
 
     async def round(self) -> int:
         """Answer some conversations in one transaction; returns how many messages were handled or put off."""
-        await self._learn_states()
+        asked_at = self._app.clock.now()
+        asked = await self._learn_states()
         now = self._app.clock.now()
         async with self._app.sessions.begin() as session:
             conversations = await _take_due(session, now=now)
@@ -64,8 +65,12 @@ class Answering:
             members = await _members(session, conversations)
             handled = 0
             for conversation in conversations:
-                member = members[conversation.member_id or 0]
-                handled += await self._answer(session, conversation, member, open_messages[conversation.id], now=now)
+                member, inbounds = members[conversation.member_id or 0], open_messages[conversation.id]
+                is_sure = conversation.id in asked and all(one.received_at <= asked_at for one in inbounds)
+                if conversation.service_state in state.FLEETING and not is_sure:
+                    conversation.due_at, handled = now, handled + 1  # news came while we asked: ask again first
+                    continue
+                handled += await self._answer(session, conversation, member, inbounds, now=now)
         if handled:
             self._app.peers.tap("send")
         return handled
@@ -155,8 +160,11 @@ class Answering:
             for number, payload in enumerate(as_messages(_without_echo(says)))
         ]
 
-    async def _learn_states(self) -> None:
-        """Ask WeCom whose sessions those are of which we do not know it for certain, outside of any transaction."""
+    async def _learn_states(self) -> set[int]:
+        """Ask WeCom whose sessions those are of which we do not know it for certain, outside of any transaction.
+
+        Returns the ids of those asked for now.
+        """
         now = self._app.clock.now()
         async with self._app.sessions.read() as session:
             unknown = (
@@ -171,7 +179,7 @@ class Answering:
                 )
             ).all()
         if not unknown:
-            return
+            return set()
         limit = asyncio.Semaphore(STATE_CALLS)
         learnt = await asyncio.gather(*(self._ask_state(one, limit) for one in unknown))
         async with self._app.sessions.begin() as session:
@@ -184,6 +192,7 @@ class Answering:
                     )
                     .values(**values)
                 )
+        return {one.id for one in unknown}
 
     async def _ask_state(
         self, conversation: Conversation, limit: asyncio.Semaphore
