@@ -1,6 +1,7 @@
 """App: the few long-lived things an edge may reach."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -20,14 +21,16 @@ class Shop:
 
 
 class Faq:
-    """The published articles and the matcher over them; a new set replaces both at once."""
+    """The published articles and the matcher over them. Immutable: publishing builds another and swaps the reference.
 
-    def __init__(self, articles: tuple[Article, ...] = ()) -> None:
-        self.publish(articles)
+    Building takes a while with many articles, so it is done in a thread. version: of the knowledge base it was built
+    from.
+    """
 
-    def publish(self, articles: tuple[Article, ...]) -> None:
-        self.matcher = Matcher(articles)
+    def __init__(self, articles: Iterable[Article] = (), version: int = 0) -> None:
         self.articles = {article.id: article for article in articles}
+        self.matcher = Matcher(self.articles.values())
+        self.version = version
 
 
 @dataclass(slots=True)

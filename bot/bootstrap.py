@@ -12,10 +12,11 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from bot.app import App, Faq, Shop
+from bot.app import App, Shop
 from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
 from bot.faq import articles
+from bot.faq.live import Live
 from bot.metrics import ARTICLES, LOOPS_FAILED
 from bot.reactions import reactions as edge
 from bot.settings import Settings
@@ -97,10 +98,12 @@ async def running(
             chance=chance,
             sessions=sessions,
             peers=peers,
-            faq=Faq(load_articles(settings.faq_file)),
             shop=Shop(settings.shop_name, settings.service_hours),
             reply_deadline=settings.reply_deadline,
         )
+        live = Live(app)
+        await live.open(settings.faq_file)
+        stack.push_async_callback(_stop_all, _start_all({"faq": live.run}))
         inbox = Inbox(sessions, peers)
         service = Service(settings, app, client, inbox, None)
         if works:
