@@ -22,7 +22,7 @@ from bot.wecom.errors import PullTokenExpired, WecomError
 from bot.wecom.kf_items import EnterSession, KfItem, KfMessage, Origin, parse_kf_item
 from crm import identities
 from crm.base.clock import Clock
-from crm.base.db import Sessions, UTCDateTime, insert
+from crm.base.db import Sessions, UTCDateTime, insert_new
 from crm.base.peers import Peers
 from crm.models.member import MemberSource
 
@@ -198,8 +198,7 @@ async def store_items(session: AsyncSession, open_kfid: str, pulled: Sequence[Pu
     conversations = await _conversations(session, open_kfid, pulled, now=now)
     rows = [_row(one, conversations[one.item.external_userid], now) for one in pulled]
     connection = await session.connection()
-    statement = insert(session, InboundMessage).on_conflict_do_nothing(index_elements=["msgid"])
-    new = set((await connection.execute(statement.returning(InboundMessage.msgid), rows)).scalars().all())
+    new = set(await insert_new(connection, rows, returning=InboundMessage.msgid))
     fresh: defaultdict[int, list[Pulled]] = defaultdict(list)
     for one in pulled:
         if one.item.msgid in new:
@@ -260,7 +259,7 @@ async def _conversations(
         {"open_kfid": open_kfid, "external_userid": name, "member_id": member, "created_at": now}
         for name, member in zip(missing, members, strict=True)
     ]
-    await session.execute(insert(session, Conversation).values(rows).on_conflict_do_nothing())
+    await insert_new(session, rows, returning=Conversation.id)
     return await _known(session, open_kfid, names)
 
 

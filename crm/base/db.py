@@ -178,9 +178,9 @@ async def insert_new(
 ) -> list[Any]:
     """Insert rows, leaving out those whose unique keys are known; returns that column of the new ones, in any order.
 
-    returning: a mapped column, whose table the rows go to. Every row names the same columns; Python-side defaults do
-    not apply. One statement whose text does not depend on how many rows there are: a VALUES list was measured at
-    80 µs a row, this at 10.
+    returning: a mapped column, whose table the rows go to. They get their ids in the order given. Every row names the
+    same columns; Python-side defaults do not apply. One statement whose text does not depend on how many rows there
+    are: in batches of 64 a VALUES list was measured at 80 µs a row, this at 20.
     """
     if not rows:
         return []

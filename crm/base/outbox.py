@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
-from crm.base.db import Base, UTCDateTime, insert
+from crm.base.db import Base, UTCDateTime, insert_new
 
 RETRY_FIRST = timedelta(seconds=1)
 RETRY_MOST = timedelta(minutes=5)
@@ -149,12 +149,13 @@ async def put(session: AsyncSession | AsyncConnection, messages: Sequence[Messag
             "repeatable": message.repeatable,
             "not_before": message.not_before or now,
             "deadline": message.deadline,
+            "status": Status.WAITING,
+            "attempts": 0,
             "created_at": now,
         }
         for message in messages
     ]
-    statement = insert(session, OutboxRow).values(rows).on_conflict_do_nothing(index_elements=["dedupe_key"])
-    return len((await session.scalars(statement.returning(OutboxRow.id))).all())
+    return len(await insert_new(session, rows, returning=OutboxRow.id))
 
 
 async def claim(
