@@ -74,8 +74,9 @@ class MovableClock:
             await asyncio.sleep(0)
             while (left := due - self.monotonic()) > 0:
                 pushed.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(pushed.wait(), left / self._rate if self._rate else None)
+                with contextlib.suppress(TimeoutError):  # wait_for loses a cancellation that comes with a push
+                    async with asyncio.timeout(left / self._rate if self._rate else None):
+                        await pushed.wait()
         finally:
             self._sleepers.discard(pushed)
 

@@ -30,6 +30,19 @@ async def test_a_running_clock_wakes_by_itself_and_by_a_push() -> None:
     await asyncio.wait_for(sleeper, 1)
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_sleeper_that_is_pushed_and_cancelled_at_once_stops(steps: int) -> None:
+    clock = MovableClock()
+    sleeper = asyncio.create_task(clock.sleep(3600))
+    await asyncio.sleep(0.01)
+    clock.advance(minutes=1)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    sleeper.cancel()
+    await asyncio.wait([sleeper], timeout=1)
+    assert sleeper.cancelled()
+
+
 def test_time_does_not_go_back(clock: FrozenClock) -> None:
     with pytest.raises(ValueError, match="back"):
         clock.advance(seconds=-1)
