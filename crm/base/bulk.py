@@ -1,0 +1,71 @@
+"""Whole columns out of a query and into a table, past the ORM: for what touches every member at once."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm.base.db import is_sqlite
+
+EPOCH = date(1970, 1, 1)
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01: dates as numbers, where a million of them are read."""
+    return (day - EPOCH).days
+
+
+def number_of_day(session: AsyncSession, day: Any) -> sa.ColumnElement[int]:
+    """SQL for day_number() of a date column."""
+    if is_sqlite(session):
+        return sa.cast(sa.func.julianday(day) - 2440587.5, sa.Integer)
+    days: sa.ColumnElement[int] = sa.type_coerce(day - sa.literal(EPOCH, sa.Date()), sa.Integer)
+    return days
+
+
+async def read_numbers(session: AsyncSession, query: sa.Select[*tuple[Any, ...]]) -> NDArray[np.int64]:
+    """The rows of a query over whole numbers, as one array of rows × columns. No NULLs."""
+    width = len(query.selected_columns)
+    connection = await session.connection()
+    if is_sqlite(session):
+        compiled = query.compile(dialect=connection.dialect)
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        rows = await driver.execute_fetchall(str(compiled), _positional(compiled))
+    else:
+        rows = (await connection.execute(query)).all()
+    return np.array(rows, dtype=np.int64).reshape(len(rows), width)
+
+
+async def update_columns(
+    session: AsyncSession, key: Any, columns: Sequence[Any], rows: Sequence[Sequence[Any]]
+) -> None:
+    """UPDATE the table of `key` by rows of (key, value of each column). On PostgreSQL one statement for all."""
+    if not rows:
+        return
+    connection = await session.connection()
+    quote = connection.dialect.identifier_preparer.quote
+    table, names = quote(key.table.name), [quote(column.name) for column in columns]
+    if is_sqlite(session):
+        setting = ", ".join(f"{name} = ?{place}" for place, name in enumerate(names, 2))
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.executemany(f"UPDATE {table} SET {setting} WHERE {quote(key.name)} = ?1", rows)
+        return
+    kinds = [column.type.compile(connection.dialect) for column in (key, *columns)]
+    arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(kinds, 1))
+    aliases = ", ".join(["k", *(f"v{place}" for place in range(len(names)))])
+    setting = ", ".join(f"{name} = told.v{place}" for place, name in enumerate(names))
+    matched = f"{table}.{quote(key.name)} = told.k"
+    statement = f"UPDATE {table} SET {setting} FROM unnest({arrays}) AS told ({aliases}) WHERE {matched}"
+    await connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
+
+
+def _positional(compiled: Any) -> tuple[Any, ...]:
+    processors = compiled._bind_processors
+    return tuple(
+        processors[name](compiled.params[name]) if name in processors else compiled.params[name]
+        for name in compiled.positiontup or ()
+    )
