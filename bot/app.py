@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from bot.faq.articles import Article
 from bot.faq.matcher import Matcher
+from bot.handoff.policy import Policy
 from crm.base.clock import Clock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
@@ -43,4 +44,7 @@ class App:
     peers: Peers
     faq: Faq = field(default_factory=Faq)
     shop: Shop = field(default_factory=Shop)
+    handoff: Policy = field(default_factory=Policy)
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent
+    line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
+    asks_usefulness: bool = False  # an answer that leaves alone asks whether it helped

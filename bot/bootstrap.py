@@ -17,9 +17,15 @@ from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
 from bot.faq import articles
 from bot.faq.live import Live
+from bot.handoff.hours import WorkingHours
+from bot.handoff.native import Handover
+from bot.handoff.presses import CardPresses
+from bot.handoff.watch import Watch
 from bot.metrics import ARTICLES, LOOPS_FAILED
 from bot.reactions import reactions as edge
 from bot.settings import Settings
+from bot.web.api import Api
+from bot.web.api_orders import CALLS
 from bot.web.server import create_app
 from bot.wecom.callback import CallbackView, Inbox
 from bot.wecom.client import WecomClient
@@ -99,7 +105,10 @@ async def running(
             sessions=sessions,
             peers=peers,
             shop=Shop(settings.shop_name, settings.service_hours),
+            handoff=settings.handoff.policy(WorkingHours.read(settings.service_hours)),
             reply_deadline=settings.reply_deadline,
+            line_gap=settings.line_gap,
+            asks_usefulness=settings.faq_asks_usefulness,
         )
         live = Live(app)
         await live.open(settings.faq_file)
@@ -123,7 +132,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         app.peers,
         app.clock,
         app.chance,
-        lane_table(client, app.clock, service_hours=app.shop.service_hours),
+        lane_table(client, handover=Handover(client.kf, app.sessions, app.clock, app.handoff).send),
     )
     sync = Sync(app.sessions, client, app.clock)
     shared = (app.sessions, app.peers, app.clock)
@@ -131,7 +140,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
     return {
         "campaigns": Reader(*shared, cursor="campaigns", table=campaigns.table).run,
         "edge": Reader(*shared, cursor="edge", table=edge.table).run,
-        "inbox": InboxWorker(app, sync, upkeep).run,
+        "inbox": InboxWorker(app, sync, upkeep, CardPresses(app, client.kf)).run,
         "accounts": upkeep.keep_accounts,
         "sync": upkeep.keep_synced,
         "names": upkeep.keep_names,
@@ -139,6 +148,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "puller": Puller(app.sessions, client.kf, app.peers, app.clock, poll=service.settings.kf_poll).run,
         "dialogue": Answering(app, client.kf, root).run,
         "sender": sender.run,
+        "sla": Watch(app).run,
     }
 
 
@@ -149,7 +159,9 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         for name, one in settings.apps.items()
         if one.token is not None and one.aes_key is not None
     }
-    service.site = create_app(app, CallbackView(envelopes, service.inbox, app.clock).routes())
+    keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
+    api = Api(CALLS, app.sessions, app.clock, keys=keys)
+    service.site = create_app(app, [*CallbackView(envelopes, service.inbox, app.clock).routes(), *api.routes()])
     runner = web.AppRunner(service.site, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -8,6 +8,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bot.handoff import triggers
+from bot.handoff.hours import UnreadableHours, WorkingHours
+from bot.handoff.policy import USUAL_HOURS, Policy
+from bot.handoff.sla import Promise, Promises, Target
+from bot.handoff.triggers import Reason
+
 AES_KEY = r"^[A-Za-z0-9]{43}$"
 TOKEN = r"^[A-Za-z0-9]{1,32}$"
 
@@ -19,7 +25,17 @@ def _address(value: Any) -> Any:
     return str(value).rstrip("/")
 
 
+def _hours(value: Any) -> Any:
+    try:
+        return WorkingHours.read(str(value)).words
+    except UnreadableHours as unreadable:
+        raise ValueError(
+            f"cannot be read at {str(unreadable)!r}: write it like 工作日 9:00–18:00；周六 10:00–16:00"
+        ) from None
+
+
 Address = Annotated[str, BeforeValidator(_address)]
+Hours = Annotated[str, BeforeValidator(_hours)]
 
 
 class WecomApp(BaseModel, frozen=True):
@@ -38,6 +54,45 @@ class WecomApp(BaseModel, frozen=True):
                 raise ValueError(f"{name} has the wrong shape: 43 letters and digits for AES_KEY, up to 32 for TOKEN")
 
 
+class HandoffSettings(BaseModel, frozen=True):
+    """SIYU_HANDOFF__…: when and how a person takes over. Lists and mappings are written as JSON."""
+
+    triggers: frozenset[Reason] = triggers.ALL  # the rules that are on
+    vip_tags: frozenset[str] = frozenset({"黑卡"})  # corp tags; their bearers need not ask twice
+    skills: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # article tag -> userids who know it
+    capacity: int = Field(default=20, ge=1)  # open tickets of one servicer
+    desk_accounts: frozenset[str] = frozenset()  # open_kfids whose agents answer from our desk
+    supervisors: tuple[str, ...] = ()  # userids told of a breach; none: all servicers of the account
+    first_response: timedelta = timedelta(minutes=15)  # of working time
+    resolution: timedelta = timedelta(hours=12)  # of working time
+    complaint_first_response: timedelta = timedelta(hours=2)  # of working time
+    complaint_resolution: timedelta = timedelta(hours=48)  # by the calendar
+    silence: timedelta = timedelta(minutes=10)  # of working time; then a colleague gets the customer
+    asks_rating: bool = True
+    rating_reminder: timedelta = timedelta(hours=20)  # desk mode only
+
+    def policy(self, hours: WorkingHours) -> Policy:
+        """These choices as the rules take them."""
+        return Policy(
+            promises=Promises(
+                hours,
+                usual=Promise(Target(self.first_response), Target(self.resolution)),
+                complaints=Promise(
+                    Target(self.complaint_first_response), Target(self.complaint_resolution, elapsed=True)
+                ),
+            ),
+            enabled=self.triggers,
+            vip_tags=self.vip_tags,
+            skills=self.skills,
+            capacity=self.capacity,
+            desk_accounts=self.desk_accounts,
+            supervisors=self.supervisors,
+            silence=self.silence,
+            asks_rating=self.asks_rating,
+            rating_reminder=self.rating_reminder,
+        )
+
+
 class Settings(BaseSettings):
     """What the operator may change. Layers below receive values (addresses, durations), never this."""
 
@@ -53,10 +108,16 @@ class Settings(BaseSettings):
     apps: dict[str, WecomApp] = Field(min_length=1)  # SIYU_APPS__MAIN__SECRET, SIYU_APPS__MAIN__AGENT_ID, …
     main_app: str = "main"  # the app that calls kf and customer contact
     shop_name: str = "本店"
-    service_hours: str = "每天 9:00–21:00"  # told to customers who ask for a person
-    faq_file: Path | None = None  # CSV, XLSX or JSONL; none: the bot knows no answers
+    service_hours: Hours = USUAL_HOURS  # told to customers, and what the clocks of a handoff run in
+    handoff: HandoffSettings = HandoffSettings()
+    faq_file: Path | None = None  # CSV, XLSX or JSONL, taken into the database at start when it has changed
+    faq_pictures: Path | None = None  # folder of the pictures that articles name by file
+    faq_questions_kept: timedelta = timedelta(days=180)  # what customers asked, for the list of answers to write
+    faq_asks_usefulness: bool = False  # 有帮助/没帮助 below an answer, where it costs no message of its own
+    line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     kf_poll: timedelta = timedelta(seconds=60)  # pull without a callback this often: callbacks can get lost
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent
+    api_keys: dict[str, SecretStr] = {}  # SIYU_API_KEYS__NAME: who may call /api/v1
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_json: bool = False
 

@@ -1,4 +1,4 @@
-"""Every sentence a customer reads, in one voice: warm, short, honest about what happens next."""
+"""Every sentence a customer or a colleague reads: warm, short, honest about what happens next."""
 
 from crm.base.clock import SHANGHAI
 from crm.base.errors import ShopError
@@ -11,6 +11,10 @@ MENU_TAIL = "也可以直接打字提问；需要人工请回复「人工」。"
 SUGGEST_HEAD = "您是想问下面哪一个呢？"
 SUGGEST_TAIL = "都不是的话，换个说法试试，或回复「人工」找同事帮您。"
 MISS = "抱歉，这个问题我还没学会。您可以换个说法再问一次，或回复「人工」，我请同事来帮您。"
+USEFUL_CHOICES = ("👍 有帮助", "👎 没帮助")
+USEFUL = "能帮到您就好～还有问题随时问我。"
+USELESS = "抱歉没帮上忙，您的反馈我们会看。您可以换个说法再问一次，或回复「人工」，我请同事来帮您。"
+LINK = "{title}：{url}"
 NOT_TEXT = "收到您的{kind}啦。我目前只看得懂文字，麻烦您用文字说一下，或回复「人工」找同事帮您看。"
 KINDS = {
     "image": "图片",
@@ -22,11 +26,42 @@ KINDS = {
     "business_card": "名片",
     "miniprogram": "小程序",
 }
-HUMAN_COMING = "好的，已经帮您呼叫人工客服，您的问题也一并转告了。接下来由同事在这里回复您，人工服务时间：{hours}。"
-HUMAN_ALREADY = "已经在帮您联系人工客服了，同事会在这里回复您，请稍等一下。人工服务时间：{hours}。"
-HUMAN_PROMPT = "正在为您转接人工客服，请稍候。"
-HUMAN_AWAY = "同事现在不在线（人工服务时间：{hours}），您的问题已经记下，上线后会尽快回复您。这期间我也可以继续帮您。"
+HUMAN_WHY = {  # why a person comes, by triggers.Reason
+    "asked_for": "好的，已经帮您呼叫人工客服，您的问题也一并转告了。",
+    "complaint": "非常抱歉给您带来不好的体验，您反映的情况我已经记下，马上请专人跟进。",
+    "angry": "非常抱歉让您不愉快了，这件事我已经记下，马上请同事来帮您处理。",
+    "refund": "退款的事马虎不得，我请同事来为您核实处理。",
+    "out_of_scope": "这个问题我不敢随便回答，请同事来帮您看看更稳妥。",
+    "misses": "抱歉，这两个问题我都没答上来，我请同事来帮您。",
+    "vip": "这个问题我没有十足的把握，马上请您的专属同事来帮您。",
+    "bot_error": "抱歉，我这边出了点小问题，已经请同事来帮您处理。",
+    "bad_rating": "很抱歉这次没能让您满意，已经请负责的同事跟进。",
+}
+HUMAN_SOON = "同事会在这里回复您，最晚{when} 前，请稍等。"
+HUMAN_SOON_COMPLAINT = "同事最晚{when} 前在这里向您致歉并给出处理方案，48 小时内给您处理结果。"
+HUMAN_LATER = (
+    "现在是休息时间（人工服务时间：{hours}），同事最晚{when} 前在这里回复您；"
+    "有同事提前上线会先来帮您，这期间也可以继续问我。"
+)
+HUMAN_ALREADY = "已经在帮您联系人工客服了，同事最晚{when} 前在这里回复您，请稍等一下。"
+HUMAN_PROMPT = "已为您接通人工客服，请稍候。"
+HUMAN_AWAY = "同事现在都不在线，您的问题已经记下，最晚{when} 前在这里回复您。这期间我也可以继续帮您。"
 HUMAN_QUEUED = "同事正忙，已为您排队，请稍候，轮到您时会直接在这里回复。"
+CSAT_HEAD = "这次的服务您还满意吗？点一下就好："
+CSAT_REMINDER = "方便的话，帮我们评价一下这次的服务吧，点一下就好："
+CSAT_CHOICES = {5: "非常满意", 4: "满意", 3: "一般", 2: "不满意", 1: "非常不满意"}
+CSAT_THANKS = "谢谢您的评价，祝您和毛孩子每天开心～"
+CSAT_WHY = "谢谢您的评价。方便说说哪里可以做得更好吗？直接回复就行。"
+CSAT_COMMENT_KEPT = "谢谢您告诉我们，已经转给负责的同事。"
+CSAT_ALREADY = "您已经评价过啦，谢谢！"
+FLOOD = "您的消息有点多，我一条一条看，请稍等一会儿再发。着急的话回复「人工」，我请同事来帮您。"
+WALL = "您发的内容比较长，我怕看漏。麻烦用一两句话说说想问什么，或回复「人工」，请同事仔细看。"
+EMOJI = "收到啦～有什么可以帮您的，直接打字告诉我就好。"
+PROMPT_LIKE = "我是{shop}的智能客服，只能帮您解答购物和养宠的问题哦。您想了解哪方面呢？"
+NOT_CHINESE = (
+    "Sorry, I can only read Chinese for now. Reply 人工 and a colleague will help you.\n"
+    "抱歉，我目前只看得懂中文；需要帮助请回复「人工」，同事会来帮您。"
+)
 OPTED_OUT = (
     "好的，已为您关闭活动和优惠推送，之后不会再主动打扰。订单、售后等服务消息不受影响。想恢复时回复「恢复推送」即可。"
 )
@@ -34,7 +69,6 @@ OPTED_OUT_ALREADY = "您已经关闭了活动推送，我们不会主动打扰�
 OPTED_IN = "好的，已为您恢复活动和优惠推送。想关闭时回复「退订」即可。"
 THANKS = "不客气，能帮到您就好～还有问题随时问我。"
 HELLO = "您好呀，我是{shop}的智能客服。配送、退换、优惠、积分和养宠问题都可以直接问我～"
-BUG = "抱歉，我这边出了点小问题，已经请同事来帮您处理，请稍等一下。"
 ORDERS_HEAD = "您最近的订单："
 ORDER_LINE = "{day}  {number}  {yuan} 元  {status}"
 ORDER_STATUS = {
@@ -48,9 +82,39 @@ NAMELESS = "您"
 NO_ORDER_YET = "暂无订单"
 ORDERS_NONE = "还没有查到您的订单。如果您是用别的账号下的单，请回复「人工」，同事帮您核对。"
 
+# What staff read
+
+REASONS = {
+    "asked_for": "客户要求人工",
+    "complaint": "投诉",
+    "angry": "情绪激动",
+    "refund": "退款争议",
+    "out_of_scope": "超出机器人范围",
+    "misses": "连续两次没答上",
+    "vip": "重要客户",
+    "bot_error": "机器人出错",
+    "bad_rating": "差评回访",
+}
+CARD_TITLES = {"urgent": "【加急】客户转人工", "high": "【优先】客户转人工", "normal": "客户转人工"}
+CARD_TAKEN = "{who}已接单"
+CARD_PASSED = "已转给同事"
+CARD_CLOSED = "会话已结束"
+STAFF_TAKEN = "客户「{customer}」已由{who}接待。"
+STAFF_AWAY = "接单没有成功：您现在不在接待状态。请先在微信客服里开启接待，再点一次接单。"
+STAFF_ENDED = "客户「{customer}」的会话已结束，请在微信客服里直接给客户发消息，会话会重新打开。"
+STAFF_GONE = "这张卡片的会话已经结束，不用处理了。"
+STAFF_NOBODY_ELSE = "现在没有其他同事可以接手，客户「{customer}」仍由您接待。"
+STAFF_NOT_YOURS = "只有正在接待的同事才能转出这位客户。"
+SLA_WARNED = "提醒：工单 {number}，客户「{customer}」（{reason}）的{clock}将在{when}到期，请尽快处理。"
+SLA_BREACHED = "超时：工单 {number}，客户「{customer}」（{reason}）的{clock}已在{when}到期，请主管跟进。接待：{who}。"
+SLA_CLOCKS = {"first_response": "首次回复", "resolution": "解决时限"}
+
 REFUSALS: dict[str, str] = {
     "shop.busy": "现在有点忙，请过几秒再试一次。",
     "shop.not_found": "没有找到您说的内容，请检查一下再试。",
+    "ticket.taken": "这位客户已由同事接待。",
+    "ticket.closed": "这张工单已经结束。",
+    "window.spent": "48 小时内的 5 条消息已用完，要等客户再发一条消息。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"
 

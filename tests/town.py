@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ SECRET = "town-secret"
 TOKEN = "TownToken2026"
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 KF = "wk0000000000000001"
+WORKING_TIME = datetime(2026, 3, 10, 2, 0, tzinfo=UTC)  # a Tuesday, 10:00 in Shanghai: somebody is there
 SERVICER = "wangxiaomei"
 FAQ = """id,question,similar,answer
 ship,多久发货,什么时候发货|几天能发货,【发货】付款后 48 小时内发出。
@@ -96,6 +98,10 @@ class Town:
         """How many calls of this path the platform saw; with `errcode`, how many it answered with that."""
         return sum(call.path == path and errcode in (None, call.errcode) for call in self.simulator.log.calls)
 
+    def answers(self, customer: str) -> list[str]:
+        """Which of the FAQ's answers the customer has read, in that order; several may share a message."""
+        return marks(self.heard(customer))
+
     async def until(self, condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
         """Wait until the condition holds; fails with the last thing it said."""
         end = asyncio.get_running_loop().time() + seconds
@@ -114,6 +120,11 @@ class Town:
         await asyncio.sleep(seconds)
 
 
+def marks(texts: Sequence[str]) -> list[str]:
+    """The answers' marks in these texts, as often and in the order in which they are read."""
+    return re.findall("|".join(map(re.escape, QUESTIONS.values())), "\n".join(texts))
+
+
 def words(message: dict[str, Any]) -> str:
     body = message[message["msgtype"]]
     return str(body.get("content") or body.get("head_content") or body)
@@ -127,7 +138,7 @@ async def town(
 
     works: whether somebody works off what comes in; without, the test does.
     """
-    simulator = simulator or new_simulator()
+    simulator = simulator or new_simulator(MovableClock(WORKING_TIME))
     assert isinstance(simulator.clock, MovableClock)
     async with listening(simulator) as origin:
         chosen = settings(database_url, origin, folder / "faq.csv", **more)

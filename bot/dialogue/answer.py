@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -16,20 +17,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import texts
 from bot.app import App
-from bot.dialogue import state
+from bot.dialogue import lines, sessions, state
 from bot.dialogue.router import Router
-from bot.dialogue.turn import SILENCE, Reply, Say, Text, Turn, as_messages
+from bot.dialogue.turn import PUT_OFF, SILENCE, Choice, Reply, Say, Text, Turn, as_messages, ask_whether_it_helped
 from bot.handoff import queue
+from bot.handoff.triggers import Reason
 from bot.metrics import TURNS
 from bot.models.conversation import Conversation, KfSend
 from bot.models.gateway import Handling, InboundMessage
 from bot.wecom import lanes
 from bot.wecom.api.kf import KfApi
 from bot.wecom.errors import WecomError
-from bot.wecom.kf_items import MsgSendFail, Origin, SessionChange, SessionStatusChange
+from bot.wecom.kf_items import MsgSendFail, Origin, SessionStatusChange
 from crm.base import outbox
 from crm.base.errors import ShopError
-from crm.base.outbox import Message, OutboxRow
+from crm.base.outbox import Message
 from crm.models.member import Member
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ MESSAGES = 1000  # open messages of one conversation taken together: many answer
 TRIES = 3
 AGAIN = (timedelta(seconds=1), timedelta(seconds=5))  # after the first and the second failure
 ASK_AGAIN = timedelta(seconds=2)  # when WeCom did not say whose session it is
+USEFULNESS = (Choice("useful", texts.USEFUL_CHOICES[0]), Choice("useless", texts.USEFUL_CHOICES[1]))
 STATE_CALLS = 10  # service_state/get side by side
 
 
@@ -90,36 +93,80 @@ class Answering:
         then: list[Message] = []
         conversation.due_at = now if len(inbounds) == MESSAGES else None  # there may be more
         done: list[InboundMessage] = []
+        put_off: list[Turn] = []
         for place, inbound in enumerate(inbounds):
             if inbound.origin == Origin.CUSTOMER and conversation.service_state is None:
                 conversation.due_at = now  # asked for before the next round
                 break
-            turn = Turn(self._app, session, conversation, member, inbound, now)
-            reply = await self._reply(turn, overtaken=_human_came(inbounds[place + 1 :]))
-            if reply is None:
+            later = inbounds[place + 1 :]
+            turn = Turn(
+                self._app, session, conversation, member, inbound, now, *self._among_lines(put_off, inbound, later)
+            )
+            replies = await self._replies(turn, put_off, overtaken=_human_came(later))
+            if replies is None:
                 conversation.due_at = now + AGAIN[min(inbound.attempts, len(AGAIN)) - 1]
                 break
-            says += reply.says
-            before += reply.before
-            then += reply.then
-            done.append(inbound)
+            for reply in replies:
+                says += reply.says
+                before += reply.before
+                then += reply.then
+                done.append(inbound)
+        if put_off and conversation.due_at is None:
+            conversation.due_at = lines.wait_until(put_off[-1].inbound, gap=self._app.line_gap)
         if done:
             answers = self._messages(conversation, says, because=done[-1], now=now)
             await outbox.put(session, [*before, *answers, *then], now=now)
         return len(inbounds)
 
+    def _among_lines(
+        self, put_off: Sequence[Turn], inbound: InboundMessage, later: Sequence[InboundMessage]
+    ) -> tuple[tuple[str, ...], bool]:
+        """The lines put off before this one, and whether it may be put off as well."""
+        gap, now = self._app.line_gap, self._app.clock.now()
+        goes_on = len(put_off) + 1 < lines.TOGETHER and lines.may_go_on(inbound, later, gap=gap, now=now)
+        return tuple(line.text for line in put_off), goes_on
+
+    async def _replies(self, turn: Turn, put_off: list[Turn], *, overtaken: bool) -> list[Reply] | None:
+        """The replies to a message and to the lines put off before it; None when it shall be tried again.
+
+        A question that takes the lines up settles them; after anything else (人工, 我的订单) each stands for itself.
+        """
+        reply = await self._reply(turn, overtaken=overtaken)
+        if reply is None:
+            return None
+        if reply is PUT_OFF:
+            put_off.append(turn)
+            return []
+        lines_before, put_off[:] = list(put_off), []
+        if reply.settles:
+            for line in lines_before:
+                line.inbound.status, line.inbound.done_at = Handling.DONE, turn.now
+            return [reply]
+        alone = [
+            await self._reply(replace(line, earlier=(), may_go_on=False), overtaken=False) for line in lines_before
+        ]
+        if None in alone:
+            turn.conversation.due_at = turn.now + AGAIN[0]
+        return [one for one in (*alone, reply) if one is not None]
+
     async def _reply(self, turn: Turn, *, overtaken: bool) -> Reply | None:
         """The reply to one message, whose effects are kept; None when it shall be tried again."""
         inbound = turn.inbound
         try:
-            async with turn.session.begin_nested():
+            async with turn.session.begin_nested() as effects:
                 reply = await self._handle(turn, overtaken=overtaken)
+                if reply is PUT_OFF:
+                    await effects.rollback()
         except ShopError as refusal:  # effects rolled back; only the words go out
             log.info("dialogue.refused", extra={"code": refusal.code, "inbound_id": inbound.id})
             reply = Reply.text(texts.refusal(refusal))
         except Exception as bug:
             log.exception("dialogue.failed", extra={"inbound_id": inbound.id})
             return await self._after_bug(turn, bug)
+        if reply is PUT_OFF:
+            await turn.session.refresh(inbound)
+            await turn.session.refresh(turn.conversation)
+            return reply
         inbound.status, inbound.done_at = Handling.DONE, turn.now
         TURNS.labels("answered" if reply.says else "silent").inc()
         return reply
@@ -127,11 +174,11 @@ class Answering:
     async def _handle(self, turn: Turn, *, overtaken: bool) -> Reply:
         item = turn.item
         if isinstance(item, SessionStatusChange):
-            await _follow_session(turn, item)
-            return SILENCE
+            return await sessions.follow(turn, item)
         if isinstance(item, MsgSendFail):
             await _note_failure(turn, item)
             return SILENCE
+        await sessions.mind_clocks(turn)
         if turn.is_from_customer and (overtaken or not state.bot_holds(turn.conversation)):
             return SILENCE
         return await self._router.reply(turn) or SILENCE
@@ -148,16 +195,18 @@ class Answering:
         TURNS.labels("failed").inc()
         if inbound.origin != Origin.CUSTOMER:
             return SILENCE
-        handoff = await queue.call(turn.session, turn.conversation, reason="bot_error", quote=turn.text, now=turn.now)
-        return Reply((Text(texts.BUG),), handoff)
+        return await sessions.call_person(turn, Reason.BOT_ERROR)
 
     def _messages(
         self, conversation: Conversation, says: Sequence[Say], *, because: InboundMessage, now: datetime
     ) -> list[Message]:
         to, deadline = queue.address(conversation), now + self._app.reply_deadline
+        says = _without_echo(says)
+        if self._app.asks_usefulness:
+            says = ask_whether_it_helped(says, USEFULNESS)
         return [
             lanes.kf_message(to, payload, because=("reply", because.msgid, number), deadline=deadline)
-            for number, payload in enumerate(as_messages(_without_echo(says)))
+            for number, payload in enumerate(as_messages(says))
         ]
 
     async def _learn_states(self) -> set[int]:
@@ -224,20 +273,6 @@ def _without_echo(says: Sequence[Say]) -> list[Say]:
         if not (isinstance(say, Text) and say in kept):
             kept.append(say)
     return kept
-
-
-async def _follow_session(turn: Turn, event: SessionStatusChange) -> None:
-    state.take_in(turn.conversation, event)
-    await outbox.cancel(
-        turn.session,
-        OutboxRow.key == queue.address(turn.conversation).key,
-        reason="a person moved the session",
-        now=turn.now,
-    )
-    if event.change is SessionChange.ENDED:
-        await queue.closed(turn.session, turn.conversation, now=turn.now)
-    elif turn.conversation.servicer_userid:
-        await queue.assigned(turn.session, turn.conversation, now=turn.now)
 
 
 async def _note_failure(turn: Turn, event: MsgSendFail) -> None:

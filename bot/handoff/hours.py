@@ -61,8 +61,8 @@ def kind_of(day: date) -> DayKind:
 class WorkingHours:
     """When somebody is there. `words` is what customers read; the clocks count by the same words.
 
-    Rules are joined with ；. Each is a kind of day (每天, 工作日, 休息日, 节假日, 周一至周五, 周六、周日) and its blocks:
-    9:00–12:00、13:30–18:00 or 休息. The last rule that fits a day decides it; a day without a rule is closed.
+    Rules are joined with ；. Each is a kind of day (每天, 工作日, 休息日, 节假日, 周一至周五, 周六、周日) and its
+    blocks: 9:00–12:00、13:30–18:00 or 休息. The last rule that fits a day decides it; a day without a rule is closed.
     周一至周五 means days that are worked as such, so 调休 counts; a holiday is nobody's Monday.
     """
 

@@ -1,4 +1,4 @@
-"""When a person is needed: what words, mood and standing of a customer say; each rule switchable, each with a reason."""
+"""When a person is needed: what words, mood and standing of a customer say; each rule can be switched off."""
 
 import re
 import unicodedata
@@ -30,7 +30,10 @@ READ_CHARS = 2_000  # of a wall of text
 _TO_SIMPLIFIED = opencc.OpenCC("t2s")
 _GAP = re.compile(r"(?<=[\u4e00-\u9fff])\s+(?=[\u4e00-\u9fff])")
 
-_LEAD = r"(?:你好|您好|亲|麻烦|请|拜托|帮我|帮忙|给我|我|快|赶紧|马上|立刻|现在|能不能|可不可以|可以|能|不能|要|想|需要|直接|还是|那|就|，|,|\s)*"
+_LEAD = (
+    r"(?:你好|您好|亲|麻烦|请|拜托|帮我|帮忙|给我|我|快|赶紧|马上|立刻|现在"
+    r"|能不能|可不可以|可以|能|不能|要|想|需要|直接|还是|那|就|，|,|\s)*"
+)
 _VERB = r"(?:找|转接?|换|接入?|叫|联系|呼叫|来|有|有没有|和|跟|要|切换?到?|安排)"
 _WHO = r"(?:人工|真人|活人|客服|店员|店长|老板|工作人员|负责人|管理员|小哥哥|小姐姐|人)"
 _TAIL = (

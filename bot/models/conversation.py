@@ -38,8 +38,8 @@ class Conversation(Base):
     topic_expires_at: Mapped[datetime | None]
     misses: Mapped[int] = mapped_column(sa.SmallInteger, default=0, server_default="0")  # questions in a row
     missed_at: Mapped[datetime | None]  # the newest of them; a row of misses ends by time too
-    flood_count: Mapped[int] = mapped_column(sa.SmallInteger, default=0, server_default="0")  # messages in the minute since
-    flood_since: Mapped[datetime | None]
+    flood_count: Mapped[int] = mapped_column(sa.SmallInteger, default=0, server_default="0")
+    flood_since: Mapped[datetime | None]  # when the minute began in which `flood_count` messages came
     created_at: Mapped[datetime]
 
 

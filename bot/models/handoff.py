@@ -42,6 +42,7 @@ class StepKind(StrEnum):
     CLOSED = "closed"
     ASKED = "asked"  # for a rating
     RATED = "rated"
+    NOTED = "noted"  # a remark for colleagues
 
 
 class Ticket(Base):

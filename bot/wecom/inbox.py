@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from bot import texts
 from bot.app import App
+from bot.handoff.presses import CardPresses
 from bot.metrics import ALERTS
 from bot.models.gateway import CallbackRow, Handling
 from bot.wecom import event_xml, events, lanes
@@ -34,13 +35,14 @@ Handle = Callable[[Any], Awaitable[None]]
 class InboxWorker:
     """Works off stored callbacks, some side by side."""
 
-    def __init__(self, app: App, sync: Sync, upkeep: Upkeep) -> None:
+    def __init__(self, app: App, sync: Sync, upkeep: Upkeep, presses: CardPresses) -> None:
         self._app = app
         self._handlers: Mapping[type[events.Event], Handle] = {
             events.ExternalContactEvent: sync.take_contact_event,
             events.GroupEvent: sync.take_group_event,
             events.TagChanged: sync.take_tag_event,
             events.KfAccountAuthChanged: upkeep.take_accounts_event,
+            events.CardPressed: presses.take,
         }
 
     async def run(self) -> None:

@@ -1,11 +1,14 @@
-"""The lanes of the outbox that lead to WeCom: their names, and the messages that go on them."""
+"""The lanes of the outbox that lead to WeCom: their names, the messages that go on them, and what a send ends with."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from crm.base.ids import dedupe_key
-from crm.base.outbox import Message
+from crm.base.outbox import Claimed, Message
 
 KF = "kf"  # kf/send_msg: inside the window, in the bot's states
 KF_EVENT = "kf_event"  # kf/send_msg_on_event: welcome and prompts, by one-use code
@@ -17,6 +20,26 @@ WEBHOOK = "webhook"  # a group robot
 
 CODE_LIFE = timedelta(seconds=20)  # welcome and closing codes
 PROMPT_LIFE = timedelta(hours=48)  # codes of queue and handover prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What WeCom answered; what we learnt by it, and what leaves because of it, commit with the settlement."""
+
+    result: dict[str, Any] = field(default_factory=dict)
+    learnt: tuple[sa.Executable, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+Send = Callable[[Claimed], Awaitable[Sent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How many messages of a lane are on their way at once, and how one is sent."""
+
+    concurrency: int
+    send: Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +99,15 @@ def kf_event_message(code: str, payload: dict[str, Any], *, to: KfAddress, deadl
     )
 
 
-def handoff(to: KfAddress, ticket_id: int) -> Message:
-    """Bring the session to a person: after what the bot still has to say, because it has the conversation's key."""
+def handoff(to: KfAddress, ticket_id: int, *, round_no: int, without: tuple[str, ...] = ()) -> Message:
+    """Bring the session to a person: after what the bot still has to say, because it has the conversation's key.
+
+    round_no: the how-manieth try for this ticket. without: servicers who shall not get it (again).
+    """
     return Message(
         lane=KF_HANDOFF,
         key=to.key,
-        dedupe_key=dedupe_key("handoff", ticket_id),
+        dedupe_key=dedupe_key("handoff", ticket_id, round_no),
         member_id=to.member_id,
         body={
             "conversation_id": to.conversation_id,
@@ -89,7 +115,39 @@ def handoff(to: KfAddress, ticket_id: int) -> Message:
             "external_userid": to.external_userid,
             "member_id": to.member_id,
             "ticket_id": ticket_id,
+            "round": round_no,
+            "without": list(without),
         },
+    )
+
+
+def staff_message(
+    message: dict[str, Any],
+    *,
+    because: tuple[object, ...],
+    userids: tuple[str, ...] = (),
+    open_kfid: str = "",
+    deadline: datetime | None = None,
+) -> Message:
+    """An app message to `userids`; without any, to the servicers of this kf account.
+
+    Repeatable: a card's task_id is refused a second time, and the same text is dropped by WeCom's duplicate check.
+    """
+    return Message(
+        lane=STAFF,
+        dedupe_key=dedupe_key("staff", *because),
+        body={"userids": list(userids), "open_kfid": open_kfid, "message": message},
+        deadline=deadline,
+    )
+
+
+def card_update(userids: tuple[str, ...], response_code: str, change: dict[str, Any]) -> Message:
+    """A change to a card that was sent. The code works once, so it is tried once."""
+    return Message(
+        lane=STAFF,
+        dedupe_key=dedupe_key("card_update", response_code),
+        body={"userids": list(userids), "response_code": response_code, "change": change},
+        repeatable=False,
     )
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.metrics import ALERTS, SEND_SECONDS, SENDS
 from bot.models.conversation import Conversation, KfSend
-from bot.wecom import lanes
+from bot.wecom import lanes, window
 from bot.wecom.errors import (
     DuplicateMsgid,
     OutcomeUnknown,
@@ -27,7 +27,7 @@ from bot.wecom.errors import (
     SessionRefusesSend,
     WecomError,
 )
-from bot.wecom.sending import Lane, Sent
+from bot.wecom.lanes import Lane, Sent
 from crm.base import outbox
 from crm.base.clock import Clock
 from crm.base.db import Sessions
@@ -37,10 +37,6 @@ from crm.base.peers import Peers
 
 log = logging.getLogger(__name__)
 
-WINDOW = timedelta(hours=48)
-WINDOW_MESSAGES = 5  # for each message of the customer's
-RESERVED = 1  # of them, for a person
-CLOCKS_DIFFER = timedelta(seconds=2)  # send_time is WeCom's clock in whole seconds; a slot near it counts as after it
 TRIES = 8
 HOUSEKEEPING = timedelta(seconds=10)
 PATIENCE = 5.0  # seconds for messages in hand when the service stops
@@ -101,7 +97,7 @@ class Sender:
             refused = [(one, "deadline passed") for one in claimed if one.deadline is not None and one.deadline <= now]
             late = {one.id for one, _ in refused}
             kf = [one for one in claimed if one.lane == lanes.KF and one.id not in late]
-            refused += await take_slots(session, kf, now=now)
+            refused += await window.take_slots(session, kf, now=now)
             for one, reason in refused:
                 log.warning("sender.not_sent", extra={"outbox_id": one.id, "reason": reason})
                 SENDS.labels(one.lane, "not_sent").inc()
@@ -213,57 +209,3 @@ def _lessons(one: Claimed, error: WecomError) -> tuple[sa.Executable, ...]:
         conversation = one.body["conversation_id"]
         learnt.append(sa.update(Conversation).where(Conversation.id == conversation).values(service_state=None))
     return tuple(learnt)
-
-
-async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: datetime) -> list[tuple[Claimed, str]]:
-    """Take one slot of its conversation's window for each message; returns those that get none, and why.
-
-    A message that is tried again keeps the slot it has. Only one message of a conversation is in hand at a time
-    (its outbox key), so two senders never count the same window at once.
-    """
-    if not claimed:
-        return []
-    held = set(
-        await session.scalars(sa.select(KfSend.outbox_id).where(KfSend.outbox_id.in_([one.id for one in claimed])))
-    )
-    new = [one for one in claimed if one.id not in held]
-    windows = await _windows(session, [one.body["conversation_id"] for one in new])
-    refused, taken = [], []
-    for one in new:
-        conversation = one.body["conversation_id"]
-        heard_at, used = windows.get(conversation, (None, 0))
-        allowed = WINDOW_MESSAGES - (0 if one.body.get("by_person") else RESERVED)
-        if heard_at is None or now >= heard_at + WINDOW:
-            refused.append((one, "over 48 hours since the customer's last message"))
-        elif used >= allowed:
-            refused.append((one, f"window full: {used} of {WINDOW_MESSAGES} used"))
-        else:
-            taken.append(
-                {
-                    "outbox_id": one.id,
-                    "conversation_id": one.body["conversation_id"],
-                    "msgid": one.dedupe_key,
-                    "taken_at": now,
-                }
-            )
-    if taken:
-        await session.execute(sa.insert(KfSend), taken)
-    return refused
-
-
-async def _windows(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, tuple[datetime | None, int]]:
-    """For each conversation when the customer last wrote, and how many slots were taken since."""
-    conversations = await session.execute(
-        sa.select(Conversation.id, Conversation.last_customer_at).where(Conversation.id.in_(conversation_ids))
-    )
-    heard = {row.id: row.last_customer_at for row in conversations}
-    opened = {number: at - CLOCKS_DIFFER for number, at in heard.items() if at is not None}
-    if not opened:
-        return {}
-    taken = await session.execute(
-        sa.select(KfSend.conversation_id, KfSend.taken_at).where(
-            KfSend.conversation_id.in_(opened), KfSend.taken_at >= min(opened.values())
-        )
-    )
-    used = Counter(row.conversation_id for row in taken if row.taken_at >= opened[row.conversation_id])
-    return {number: (at, used[number]) for number, at in heard.items()}

@@ -1,7 +1,19 @@
 """One file per subject; `root` asks them in this order and ends with a fallback that helps."""
 
-from bot.dialogue.handlers import consent, fallback, faq, human, orders, welcome
+from bot.dialogue.handlers import consent, csat, fallback, faq, human, oddities, orders, welcome
 from bot.dialogue.router import Router
 
 root = Router("root")
-root.include(welcome.router, human.router, consent.router, orders.router, faq.router, fallback.router)
+root.include(
+    oddities.flood,
+    welcome.router,
+    csat.router,
+    human.router,
+    consent.router,
+    orders.router,
+    oddities.before,
+    faq.router,
+    oddities.after,
+    human.unanswered,
+    fallback.router,
+)

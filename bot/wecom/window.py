@@ -1,0 +1,102 @@
+"""The window of 微信客服: five messages within 48 hours of the customer's last one, a slot taken before each send."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.models.conversation import Conversation, KfSend
+from bot.wecom import lanes
+from crm.base.outbox import Claimed, OutboxRow, Status
+
+WINDOW = timedelta(hours=48)
+WINDOW_MESSAGES = 5  # for each message of the customer's
+RESERVED = 1  # of them, for a person
+CLOCKS_DIFFER = timedelta(seconds=2)  # send_time is WeCom's clock in whole seconds; a slot near it counts as after it
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a person may still send, and until when."""
+
+    messages: int
+    until: datetime | None  # None: the customer never wrote
+
+
+async def of(session: AsyncSession, conversation: Conversation, *, now: datetime) -> Window:
+    """What is left for a person; messages that wait to leave are counted as sent."""
+    heard_at, used = (await _windows(session, [conversation.id])).get(conversation.id, (None, 0))
+    if heard_at is None:
+        return Window(0, None)
+    until = heard_at + WINDOW
+    if now >= until:
+        return Window(0, until)
+    waiting = await session.scalar(
+        sa.select(sa.func.count())
+        .select_from(OutboxRow)
+        .outerjoin(KfSend, KfSend.outbox_id == OutboxRow.id)
+        .where(
+            OutboxRow.key == f"kf:{conversation.id}",
+            OutboxRow.lane == lanes.KF,
+            OutboxRow.status == Status.WAITING,
+            KfSend.outbox_id.is_(None),
+        )
+    )
+    return Window(max(0, WINDOW_MESSAGES - used - (waiting or 0)), until)
+
+
+async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: datetime) -> list[tuple[Claimed, str]]:
+    """Take one slot of its conversation's window for each message; returns those that get none, and why.
+
+    A message that is tried again keeps the slot it has. Only one message of a conversation is in hand at a time
+    (its outbox key), so two senders never count the same window at once.
+    """
+    if not claimed:
+        return []
+    held = set(
+        await session.scalars(sa.select(KfSend.outbox_id).where(KfSend.outbox_id.in_([one.id for one in claimed])))
+    )
+    new = [one for one in claimed if one.id not in held]
+    windows = await _windows(session, [one.body["conversation_id"] for one in new])
+    refused, taken = [], []
+    for one in new:
+        conversation = one.body["conversation_id"]
+        heard_at, used = windows.get(conversation, (None, 0))
+        allowed = WINDOW_MESSAGES - (0 if one.body.get("by_person") else RESERVED)
+        if heard_at is None or now >= heard_at + WINDOW:
+            refused.append((one, "over 48 hours since the customer's last message"))
+        elif used >= allowed:
+            refused.append((one, f"window full: {used} of {WINDOW_MESSAGES} used"))
+        else:
+            taken.append(
+                {
+                    "outbox_id": one.id,
+                    "conversation_id": one.body["conversation_id"],
+                    "msgid": one.dedupe_key,
+                    "taken_at": now,
+                }
+            )
+    if taken:
+        await session.execute(sa.insert(KfSend), taken)
+    return refused
+
+
+async def _windows(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, tuple[datetime | None, int]]:
+    """For each conversation when the customer last wrote, and how many slots were taken since."""
+    conversations = await session.execute(
+        sa.select(Conversation.id, Conversation.last_customer_at).where(Conversation.id.in_(conversation_ids))
+    )
+    heard = {row.id: row.last_customer_at for row in conversations}
+    opened = {number: at - CLOCKS_DIFFER for number, at in heard.items() if at is not None}
+    if not opened:
+        return {}
+    taken = await session.execute(
+        sa.select(KfSend.conversation_id, KfSend.taken_at).where(
+            KfSend.conversation_id.in_(opened), KfSend.taken_at >= min(opened.values())
+        )
+    )
+    used = Counter(row.conversation_id for row in taken if row.taken_at >= opened[row.conversation_id])
+    return {number: (at, used[number]) for number, at in heard.items()}
