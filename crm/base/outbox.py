@@ -39,9 +39,6 @@ class Status(StrEnum):
     CANCELLED = "cancelled"  # taken back before it left
 
 
-OPEN = (Status.WAITING, Status.CLAIMED)
-
-
 class OutboxRow(Base):
     """One message on its way out."""
 
@@ -89,6 +86,13 @@ class OutboxRow(Base):
     result: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
+
+
+# Written into the SQL as they are: with a parameter in their place SQLite cannot know that the partial indexes apply,
+# and read all 100,000 settled rows for every claim (650 ms instead of 2).
+_WAITING, _CLAIMED = (
+    sa.literal(one, OutboxRow.status.type, literal_execute=True) for one in (Status.WAITING, Status.CLAIMED)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,14 +169,20 @@ async def claim(
 
     Of each key only the first open message can be taken. PostgreSQL senders skip each other's rows; SQLite has one.
     """
-    earlier = aliased(OutboxRow)
+    open_row = aliased(OutboxRow)
+    first_of_key = (  # a subquery of its own: as an anti-join PostgreSQL compared each open row with every other
+        sa.select(sa.func.min(open_row.id))
+        .where(open_row.key == OutboxRow.key, open_row.status.in_((_WAITING, _CLAIMED)))
+        .correlate(OutboxRow)
+        .scalar_subquery()
+    )
     candidates = (
         sa.select(OutboxRow.id)
         .where(
-            OutboxRow.status == Status.WAITING,
+            OutboxRow.status == _WAITING,
             OutboxRow.lane.in_(lanes),
             OutboxRow.not_before <= now,
-            ~sa.exists().where(earlier.key == OutboxRow.key, earlier.id < OutboxRow.id, earlier.status.in_(OPEN)),
+            sa.or_(OutboxRow.key.is_(None), OutboxRow.id == first_of_key),
         )
         .order_by(OutboxRow.not_before, OutboxRow.id)
         .limit(limit)
@@ -180,7 +190,7 @@ async def claim(
     )
     rows = await session.scalars(
         sa.update(OutboxRow)
-        .where(OutboxRow.id.in_(candidates.scalar_subquery()), OutboxRow.status == Status.WAITING)
+        .where(OutboxRow.id.in_(candidates.scalar_subquery()), OutboxRow.status == _WAITING)
         .values(
             status=Status.CLAIMED,
             claimed_by=worker,
@@ -248,7 +258,7 @@ async def _close(
 ) -> int:
     closed = await session.scalars(
         sa.update(OutboxRow)
-        .where(OutboxRow.status == Status.WAITING, *where)
+        .where(OutboxRow.status == _WAITING, *where)
         .values(status=status, error=error, settled_at=now)
         .returning(OutboxRow.id)
         .execution_options(synchronize_session=False)
@@ -264,7 +274,7 @@ async def free(session: AsyncSession, *, alive: Sequence[int], now: datetime) ->
     lost = sa.or_(OutboxRow.claimed_by.not_in(alive), OutboxRow.claimed_until <= now)
     freed = await session.scalars(
         sa.update(OutboxRow)
-        .where(OutboxRow.status == Status.CLAIMED, lost)
+        .where(OutboxRow.status == _CLAIMED, lost)
         .values(
             status=sa.case((OutboxRow.repeatable, Status.WAITING.value), else_=Status.UNKNOWN.value),
             claimed_by=None,
