@@ -55,6 +55,11 @@ def wechat_person(external_userid: str, *, unionid: str | None = None, profile: 
     return Person(keys=tuple(keys), profile=profile or NOTHING_SAID)
 
 
+def shop_account(source: str, number: str) -> Key:
+    """A customer's number in one shop system; two systems may use the same numbers."""
+    return (IdentityKind.SHOP_ACCOUNT, f"{source}:{number}")
+
+
 async def find_by(session: AsyncSession, kind: IdentityKind, value: str) -> Member | None:
     """The member known under this identity."""
     found: Member | None = await session.scalar(

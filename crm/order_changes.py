@@ -77,8 +77,8 @@ async def add_up(session: AsyncSession, changes: Sequence[OrderChange]) -> None:
         row["refunded_fen"] += after.refunded_fen - before.refunded_fen
         if after.counts and after.paid_at is not None:
             row["first_paid_at"] = min(row["first_paid_at"] or after.paid_at, after.paid_at)
-            row["last_paid_at"] = max(row["last_paid_at"] or after.paid_at, after.paid_at)
-            row["last_paid_on"] = max(row["last_paid_on"] or after.paid_on, after.paid_on)
+            if row["last_paid_at"] is None or row["last_paid_at"] < after.paid_at:
+                row["last_paid_at"], row["last_paid_on"] = after.paid_at, after.paid_on
         if before.counts and (not after.counts or after.paid_at != before.paid_at):
             stale.add(change.member_id)
     if rows:

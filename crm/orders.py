@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import early_news, identities, order_changes
+from crm import early_news, identities, lifecycle, order_changes, rfm
 from crm.base import events
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import hold
@@ -70,18 +70,25 @@ class OrderChanged:
     member_id: int
 
 
-def status_of(order: Order) -> OrderStatus:
+def status_of(paid_at: datetime | None, paid_fen: int, refunded_fen: int, cancelled_at: datetime | None) -> OrderStatus:
     """What an order's facts make of it. A payment outweighs a cancellation: money came, and has to go back."""
-    if order.paid_at is None:
-        return OrderStatus.PLACED if order.cancelled_at is None else OrderStatus.CANCELLED
-    if not order.refunded_fen:
+    if paid_at is None:
+        return OrderStatus.PLACED if cancelled_at is None else OrderStatus.CANCELLED
+    if not refunded_fen:
         return OrderStatus.PAID
-    return OrderStatus.REFUNDED if order.refunded_fen >= order.paid_fen else OrderStatus.PARTLY_REFUNDED
+    return OrderStatus.REFUNDED if refunded_fen >= paid_fen else OrderStatus.PARTLY_REFUNDED
 
 
 async def find(session: AsyncSession, source: str, external_no: str) -> Order | None:
     found: Order | None = await session.scalar(
         sa.select(Order).where(Order.source == source, Order.external_no == external_no)
+    )
+    return found
+
+
+async def find_refund(session: AsyncSession, source: str, refund_no: str) -> Refund | None:
+    found: Refund | None = await session.scalar(
+        sa.select(Refund).where(Refund.source == source, Refund.external_no == refund_no)
     )
     return found
 
@@ -214,6 +221,8 @@ async def refund(
 async def follow(session: AsyncSession, changes: Sequence[OrderChange], *, now: datetime) -> None:
     """What must be true of the members in the same transaction in which their orders changed."""
     await order_changes.add_up(session, changes)
+    await rfm.follow(session, changes, now=now)
+    await lifecycle.follow(session, changes, now=now)
 
 
 async def _held(session: AsyncSession, source: str, external_no: str) -> Order | None:
@@ -298,9 +307,7 @@ async def _refunded_at_large(
 async def _known_refund(session: AsyncSession, source: str, early: Early) -> Refund | None:
     """The refund that has this number. Raises RefundToldDifferently when its amount is another."""
     await hold(session, f"refund:{source}:{early.own_no}")
-    known: Refund | None = await session.scalar(
-        sa.select(Refund).where(Refund.source == source, Refund.external_no == early.own_no)
-    )
+    known = await find_refund(session, source, early.own_no)
     if known is not None and known.amount_fen != early.fen:
         raise RefundToldDifferently(early.own_no, known.amount_fen, early.fen or 0)
     return known
@@ -342,7 +349,7 @@ async def _write_refund(
 
 
 async def _settle(session: AsyncSession, order: Order, before: Standing, *, at: datetime, now: datetime) -> None:
-    order.status = status_of(order)
+    order.status = status_of(order.paid_at, order.paid_fen, order.refunded_fen, order.cancelled_at)
     await session.flush()
     change = OrderChange(order_id=order.id, member_id=order.member_id, before=before, after=standing(order), at=at)
     await follow(session, [change], now=now)
