@@ -17,6 +17,7 @@ from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
 from bot.faq import articles
 from bot.faq.live import Live
+from bot.faq.pictures import Pictures
 from bot.handoff.hours import WorkingHours
 from bot.handoff.native import Handover
 from bot.handoff.presses import CardPresses
@@ -117,6 +118,8 @@ async def running(
         service = Service(settings, app, client, inbox, None)
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
+            pictures = Pictures(app, client.media, http, settings.faq_pictures)
+            stack.push_async_callback(_stop_all, _start_all({"pictures": pictures.run}))
         if serves_web:
             await inbox.start()
             stack.push_async_callback(inbox.stop)

@@ -25,6 +25,7 @@ class Text:
     """A text message. More than 2,048 bytes are sent as several."""
 
     content: str
+    rating: str = field(default="", compare=False)  # the question it answers: it may be asked whether that helped
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,24 @@ class Menu:
     tail: str = ""
 
 
-Say: TypeAlias = Text | Menu
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image, uploaded ahead."""
+
+    media_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A page as a card; its picture was uploaded ahead."""
+
+    title: str
+    desc: str
+    url: str
+    media_id: str
+
+
+Say: TypeAlias = Text | Menu | Picture | Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,7 @@ class Reply:
     says: tuple[Say, ...] = ()
     then: tuple[Message, ...] = ()
     before: tuple[Message, ...] = ()
+    settles: bool = False  # it answers the lines put off before it as well
 
     @classmethod
     def text(cls, content: str, *then: Message) -> "Reply":
@@ -61,6 +80,7 @@ class Reply:
 
 
 SILENCE = Reply()
+PUT_OFF = Reply()  # nothing yet and nothing done: with the customer's next line this may become a question
 
 
 @dataclass(slots=True)
@@ -73,6 +93,8 @@ class Turn:
     member: Member
     inbound: InboundMessage
     now: datetime
+    earlier: tuple[str, ...] = ()  # quick lines before this one that were put off
+    may_go_on: bool = False  # the customer's next line is here or may still come
     item: KfItem = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,8 +127,27 @@ def as_messages(says: Sequence[Say]) -> list[dict[str, Any]]:
         else:
             messages += _texts(gathered)
             gathered = []
-            messages.append(_menu(say))
+            messages.append(_other(say))
     return messages + _texts(gathered)
+
+
+def ask_whether_it_helped(says: Sequence[Say], choices: tuple[Choice, Choice]) -> Sequence[Say]:
+    """An answer that leaves alone becomes a menu of the same words with two lines to tap: no message more than before."""
+    if len(says) != 1 or not isinstance(says[0], Text) or not says[0].rating:
+        return says
+    answer = says[0]
+    if len(answer.content.encode()) > MENU_TEXT_BYTES:
+        return says
+    return [Menu(answer.content, tuple(Choice(f"{one.id}:{answer.rating}", one.content) for one in choices))]
+
+
+def _other(say: Menu | Picture | Card) -> dict[str, Any]:
+    if isinstance(say, Menu):
+        return _menu(say)
+    if isinstance(say, Picture):
+        return {"msgtype": "image", "image": {"media_id": say.media_id}}
+    link = {"title": say.title, "desc": say.desc, "url": say.url, "thumb_media_id": say.media_id}
+    return {"msgtype": "link", "link": link}
 
 
 def _texts(contents: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,15 +1,18 @@
 """When nobody else knew an answer: say so, and say what helps."""
 
 from bot import texts
+from bot.dialogue import state
 from bot.dialogue.router import Router, from_customer, is_text
-from bot.dialogue.turn import Reply, Turn
+from bot.dialogue.turn import Reply, Text, Turn
 
 router = Router("fallback")
 
 
 @router.on(from_customer, is_text)
 async def miss(turn: Turn) -> Reply | None:
-    return Reply.text(texts.MISS)
+    """Counted once, however many lines the question came in."""
+    state.count_miss(turn.conversation, turn.now)
+    return Reply((Text(texts.MISS),), settles=True)
 
 
 @router.on(from_customer)

@@ -1,0 +1,46 @@
+"""Who may see an article: everyone, or the customers who bear a corp tag (企业标签)."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.faq.articles import Article
+from bot.faq.matcher import Match
+from crm.models.member import Contact
+from crm.models.tag import ContactTag, CorpTag
+
+
+async def tags_of(session: AsyncSession, member_id: int) -> frozenset[str]:
+    """Names of the corp tags which any of the staff has put on this member."""
+    names = await session.scalars(
+        sa.select(CorpTag.name)
+        .join(ContactTag, ContactTag.tag_id == CorpTag.id)
+        .join(Contact, Contact.id == ContactTag.contact_id)
+        .where(
+            Contact.member_id == member_id,
+            Contact.ended_at.is_(None),
+            ContactTag.unmarked_at.is_(None),
+            CorpTag.deleted_at.is_(None),
+        )
+    )
+    return frozenset(names)
+
+
+def of(articles: Mapping[str, Article], match: Match) -> dict[str, str]:
+    """The audience of each article in `match`; empty for everyone. Articles that are gone meanwhile are left out."""
+    return {hit.article_id: articles[hit.article_id].audience for hit in match.hits if hit.article_id in articles}
+
+
+def narrow(match: Match, audiences: Mapping[str, str], tags: Collection[str]) -> Match:
+    """`match` as somebody with these tags sees it.
+
+    When the best article is not for them, the next one is offered and not sent: it was never sure by itself.
+    """
+    kept = tuple(hit for hit in match.hits if (needed := audiences.get(hit.article_id, "")) == "" or needed in tags)
+    if kept == match.hits or match.kind == "miss":
+        return replace(match, hits=kept)
+    if not kept:
+        return replace(match, kind="miss", hits=())
+    return replace(match, kind=match.kind if kept[0] == match.hits[0] else "suggest", hits=kept)
