@@ -16,7 +16,7 @@ from bot.simulator.simulator import Simulator
 from crm.base.db import Sessions
 from crm.base.outbox import OutboxRow, Status
 from tests.journeys.processes import Crew, Tripwire, crew
-from tests.town import KF, QUESTIONS, listening, new_simulator, words
+from tests.town import KF, QUESTIONS, listening, marks, new_simulator, words
 
 SEND = "/cgi-bin/kf/send_msg"
 SYNC = "/cgi-bin/kf/sync_msg"
@@ -42,10 +42,8 @@ class Crowd:
 
     def answers(self, customer: str) -> list[str]:
         """The answers on this customer's phone, in the order they are read."""
-        shown = [one for one in self.simulator.world.seen_by_customer(customer, KF) if one["from"]["kind"] == "bot"]
-        text = "\n".join(words(one) for one in shown)
-        places = sorted((text.find(mark, at), mark) for mark in QUESTIONS.values() for at in _finds(text, mark))
-        return [mark for _, mark in places]
+        shown = self.simulator.world.seen_by_customer(customer, KF)
+        return marks([words(one) for one in shown if one["from"]["kind"] == "bot"])
 
     def is_answered(self) -> bool:
         return all(len(self.answers(customer)) >= self.asked for customer in self.customers)
@@ -60,14 +58,6 @@ class Crowd:
         while not condition():
             assert asyncio.get_running_loop().time() < end, f"{what}\n{crew.said()}"
             await asyncio.sleep(0.02)
-
-
-def _finds(text: str, mark: str) -> list[int]:
-    found, at = [], text.find(mark)
-    while at >= 0:
-        found.append(at)
-        at = text.find(mark, at + 1)
-    return found
 
 
 def gather(count: int) -> Crowd:
