@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm import lifecycle, member_dates, rfm
 from crm.base import events, outbox
 from crm.base.clock import Clock
 from crm.base.db import Sessions
@@ -19,6 +20,8 @@ from crm.base.events import Recorded
 from crm.base.outbox import OutboxRow, Purpose
 from crm.base.peers import Peers
 from crm.consents import MARKETING, OptedOut
+from crm.identities import MembersMerged
+from crm.members import MemberEnrolled
 
 log = logging.getLogger(__name__)
 
@@ -102,3 +105,17 @@ async def take_back_marketing(session: AsyncSession, event: OptedOut, *, now: da
         return
     waiting = (OutboxRow.member_id == event.member_id, OutboxRow.purpose == Purpose.MARKETING)
     await outbox.cancel(session, *waiting, reason="opted out", now=now)
+
+
+@reacts_to(MemberEnrolled)
+async def begin_lifecycle(session: AsyncSession, event: MemberEnrolled, *, now: datetime) -> None:
+    """Who joins is a lead from the first second on."""
+    await lifecycle.begin(session, among=[event.member_id], now=now)
+
+
+@reacts_to(MembersMerged)
+async def join_standings(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
+    """One person has one score, one stage and one birthday."""
+    await rfm.recount(session, [event.kept_id, event.absorbed_id], now=now)
+    await lifecycle.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
+    await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
