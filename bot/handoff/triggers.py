@@ -54,7 +54,7 @@ _ASKED = tuple(
     )
 )
 _ASKED_INSIDE = re.compile(
-    r"转(?:接)?(?:到)?人工|(?:要|找|叫|换|给我|来)(?:个|一个|一下)?(?:真人|活人|人工)|人工(?:客服|服务)?(?:在哪|怎么(?:联系|找|转))"
+    r"转(?:接)?(?:到)?人工|(?:要|找|叫|换|给我|来)(?:个|一个|一下)?(?:真人|活人|人工)|人工(?:客服|服务)?(?:在哪|怎么(?:联系|找|转))|(?:怎么|如何|咋)(?:才能)?(?:转|联系|找|接)到?(?:人工|真人)"
     r"|(?:别|不要|不想|不用)(?:再)?(?:和|跟|用|让|给我)?(?:个)?(?:机器人|智能客服|自动回复)|(?:机器人|自动回复)(?:走开|滚|闭嘴)"
     r"|(?:speak|talk|chat)\s*(?:to|with)\s*(?:a|an|some)?\s*(?:human|person|agent|someone)"
 )
@@ -82,7 +82,8 @@ _OUT_OF_SCOPE = re.compile(
 
 def plain(text: str) -> str:
     """What the rules read: simplified, lower case, half width, no gaps between Chinese characters, not endless."""
-    folded = unicodedata.normalize("NFKC", text[:READ_CHARS]).lower()
+    storable = text[:READ_CHARS].encode("utf-8", "ignore").decode()
+    folded = unicodedata.normalize("NFKC", storable).lower()
     return _GAP.sub("", _TO_SIMPLIFIED.convert(folded)).strip()
 
 
