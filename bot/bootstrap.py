@@ -16,6 +16,7 @@ from bot.app import App, Shop
 from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
 from bot.faq import articles
+from bot.faq.learning import Learning
 from bot.faq.live import Live
 from bot.faq.pictures import Pictures
 from bot.handoff.hours import WorkingHours
@@ -23,8 +24,9 @@ from bot.handoff.native import Handover
 from bot.handoff.presses import CardPresses
 from bot.handoff.watch import Watch
 from bot.metrics import ARTICLES, LOOPS_FAILED
+from bot.nightly import Nightly
 from bot.reactions import reactions as edge
-from bot.settings import Settings
+from bot.settings import Settings, rfm_rule
 from bot.web.api import Api
 from bot.web.api_orders import CALLS
 from bot.web.server import create_app
@@ -151,7 +153,9 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "puller": Puller(app.sessions, client.kf, app.peers, app.clock, poll=service.settings.kf_poll).run,
         "dialogue": Answering(app, client.kf, root).run,
         "sender": sender.run,
+        "nightly": Nightly(*shared, rule=rfm_rule(service.settings), night_hour=service.settings.night_hour).run,
         "sla": Watch(app).run,
+        "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
 
 

@@ -132,7 +132,7 @@ def as_messages(says: Sequence[Say]) -> list[dict[str, Any]]:
 
 
 def ask_whether_it_helped(says: Sequence[Say], choices: tuple[Choice, Choice]) -> Sequence[Say]:
-    """An answer that leaves alone becomes a menu of the same words with two lines to tap: no message more than before."""
+    """An answer that leaves alone becomes a menu of the same words with two lines to tap: it stays one message."""
     if len(says) != 1 or not isinstance(says[0], Text) or not says[0].rating:
         return says
     answer = says[0]
