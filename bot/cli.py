@@ -15,6 +15,7 @@ from rich.table import Table
 from bot import logs, reports, schema
 from bot.bootstrap import load_articles, running
 from bot.commands import imports
+from bot.commands.rfm import rfm_command
 from bot.faq.matcher import Matcher
 from bot.settings import Settings, WrongSettings, read_settings
 from bot.web.status import problems
@@ -24,6 +25,7 @@ from crm.base.peers import AlreadyRunning
 
 cli = typer.Typer(help="思域 Siyu：企业微信私域的机器人、会员与活动", no_args_is_help=True, add_completion=False)
 cli.add_typer(imports.cli, name="import")
+cli.command("rfm")(rfm_command)
 out = Console()
 
 

@@ -13,6 +13,7 @@ from bot.handoff.hours import UnreadableHours, WorkingHours
 from bot.handoff.policy import USUAL_HOURS, Policy
 from bot.handoff.sla import Promise, Promises, Target
 from bot.handoff.triggers import Reason
+from crm.rfm_rules import FixedCutoffs, Rule
 
 AES_KEY = r"^[A-Za-z0-9]{43}$"
 TOKEN = r"^[A-Za-z0-9]{1,32}$"
@@ -117,6 +118,9 @@ class Settings(BaseSettings):
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     kf_poll: timedelta = timedelta(seconds=60)  # pull without a callback this often: callbacks can get lost
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent
+    night_hour: int = Field(default=3, ge=0, le=23)  # shop-local: from then on, members are scored for the day
+    rfm_window_days: int = Field(default=365, ge=1, le=3650)
+    rfm_cutoffs: FixedCutoffs | None = None  # JSON; none: scores by rank
     api_keys: dict[str, SecretStr] = {}  # SIYU_API_KEYS__NAME: who may call /api/v1
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_json: bool = False
@@ -124,6 +128,11 @@ class Settings(BaseSettings):
     def model_post_init(self, _context: Any) -> None:
         if self.main_app not in self.apps:
             raise ValueError(f"SIYU_MAIN_APP names {self.main_app!r}, which is not among SIYU_APPS__…")
+
+
+def rfm_rule(settings: Settings) -> Rule:
+    """How this shop scores its members."""
+    return Rule(window_days=settings.rfm_window_days, fixed=settings.rfm_cutoffs)
 
 
 class WrongSettings(Exception):

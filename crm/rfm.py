@@ -114,6 +114,23 @@ async def refresh(
     return await _score_everybody(session, as_of, rule, last, now=now, zone=zone)
 
 
+async def refresh_once(
+    session: AsyncSession, *, rule: Rule = DEFAULT, now: datetime, zone: ZoneInfo = SHANGHAI
+) -> RfmSnapshot | None:
+    """The night's refresh: as of today, unless today has its snapshot. Of two workers the second finds the first's."""
+    await hold(session, TOTALS)
+    today = local_day(now, zone)
+    if await is_scored(session, today):
+        return None
+    return await refresh(session, as_of=today, rule=rule, now=now, zone=zone)
+
+
+async def is_scored(session: AsyncSession, day: date) -> bool:
+    """Whether there is a snapshot of this day or of a later one."""
+    last = await rfm_history.newest(session)
+    return last is not None and last.taken_on >= day
+
+
 async def explain(
     session: AsyncSession, member_id: int, *, now: datetime, zone: ZoneInfo = SHANGHAI
 ) -> Explained | None:

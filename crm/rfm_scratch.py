@@ -1,8 +1,9 @@
 """Scores a file of orders without touching the shop's data: its rows in a database in memory, the same SELECT."""
 
+import codecs
 import csv
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -40,6 +41,14 @@ class ColumnsMissing(Invalid):
     found: tuple[str, ...]
 
 
+@dataclass(eq=False)
+class NotATable(Invalid):
+    """The file cannot be read as CSV."""
+
+    code = "rfm.not_a_table"
+    problem: str
+
+
 @dataclass(frozen=True, slots=True)
 class RowRefused:
     """A row that was left out, and why in words."""
@@ -68,9 +77,25 @@ class OrderFile:
 
 
 def read_orders(path: Path, zone: ZoneInfo = SHANGHAI) -> OrderFile:
-    """Read a CSV of order_id, member_id, paid_at, kind (sale or refund), amount in yuan. Raises ColumnsMissing."""
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        return _read(lines, zone)
+    """Read a CSV of order_id, member_id, paid_at, kind (sale or refund), amount in yuan; UTF-8, or GBK as Excel saves.
+
+    Raises ColumnsMissing, or NotATable when it is no CSV at all.
+    """
+    try:
+        with path.open(encoding=_encoding(path), newline="") as lines:
+            return _read(lines, zone)
+    except (csv.Error, UnicodeDecodeError) as wrong:
+        raise NotATable(str(wrong)) from None
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as start:
+        head = start.read(1 << 16)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return "gb18030"
+    return "utf-8-sig"
 
 
 def _read(lines: TextIO, zone: ZoneInfo) -> OrderFile:
@@ -144,10 +169,11 @@ async def score(read: OrderFile, *, as_of: date, rule: Rule, zone: ZoneInfo = SH
     async with scratch() as session:
         await _load(await session.connection(), read, {name: place for place, name in enumerate(names, 1)}, zone)
         people = await population(session, as_of, rule)
-    return _rows(people, rule, names)
+    return scored_rows(people, rule, lambda place: names[place - 1])
 
 
-def _rows(people: Population, rule: Rule, names: list[str]) -> list[Scored]:
+def scored_rows(people: Population, rule: Rule, name: Callable[[int], str] = str) -> list[Scored]:
+    """Everybody with scores, by member id; `name` is what the file calls a member."""
     cutoffs = cutoffs_of(people, rule)
     if cutoffs is None:
         return []
@@ -158,7 +184,7 @@ def _rows(people: Population, rule: Rule, names: list[str]) -> list[Scored]:
     )  # fmt: skip
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Scored(names[place - 1], days, frequency, fen, r, f, m, _SEGMENTS[segment])
+        Scored(name(place), days, frequency, fen, r, f, m, _SEGMENTS[segment])
         for place, days, frequency, fen, r, f, m, segment in sorted(rows)
     ]
 

@@ -1,0 +1,1 @@
+"""Commands beside those of bot/cli.py, one file a subject."""

@@ -1,0 +1,55 @@
+"""What a new day brings to members: stages that silence changes, birthdays, and once a day everybody's RFM score.
+
+Each step is a transaction that says itself whether its work was done, so any number of workers may run this.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from crm import lifecycle, member_dates, rfm
+from crm.base.clock import SHANGHAI, Clock, local_day
+from crm.base.db import Sessions
+from crm.base.peers import Peers
+from crm.rfm_rules import Rule
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 60.0  # seconds
+Step = Callable[..., Awaitable[int]]  # (session, *, now) -> how many it did; 0 when there are no more
+
+
+class Nightly:
+    """The loop over members whose day has come. night_hour: shop-local, when scoring may begin."""
+
+    def __init__(self, sessions: Sessions, peers: Peers, clock: Clock, *, rule: Rule, night_hour: int) -> None:
+        self._sessions, self._peers, self._clock = sessions, peers, clock
+        self._rule, self._night_hour = rule, night_hour
+
+    async def run(self) -> None:
+        """Forever: look once a minute."""
+        while True:
+            await self.round()
+            await self._peers.wait("nightly", seconds=LOOK_EVERY)
+
+    async def round(self) -> None:
+        """Do what is due now."""
+        for step in (lifecycle.begin, lifecycle.review, member_dates.come):
+            await self._until_done(step)
+        if self._clock.now().astimezone(SHANGHAI).hour >= self._night_hour:
+            await self._score()
+
+    async def _until_done(self, step: Step) -> None:
+        done = 1
+        while done:
+            async with self._sessions.begin() as session:
+                done = await step(session, now=self._clock.now())
+
+    async def _score(self) -> None:
+        now = self._clock.now()
+        async with self._sessions.read() as session:  # most looks end here, without waiting for anybody
+            if await rfm.is_scored(session, local_day(now)):
+                return
+        async with self._sessions.begin() as session:
+            snapshot = await rfm.refresh_once(session, rule=self._rule, now=now)
+        if snapshot is not None:
+            log.info("rfm.refreshed", extra={"members": snapshot.members, "moved": snapshot.moved})
