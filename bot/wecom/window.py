@@ -10,12 +10,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.models.conversation import Conversation, KfSend
 from bot.wecom import lanes
+from bot.wecom.api.kf import ServiceState
 from crm.base.outbox import Claimed, OutboxRow, Status
 
 WINDOW = timedelta(hours=48)
 WINDOW_MESSAGES = 5  # for each message of the customer's
 RESERVED = 1  # of them, for a person
+MAY_SEND = frozenset({None, ServiceState.UNTREATED, ServiceState.BOT})  # None: WeCom will say
 CLOCKS_DIFFER = timedelta(seconds=2)  # send_time is WeCom's clock in whole seconds; a slot near it counts as after it
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How a conversation's window stands before a send."""
+
+    heard_at: datetime | None = None  # when the customer last wrote
+    used: int = 0  # slots taken since
+    is_open: bool = True  # as far as we know WeCom lets us send: not queued, with a servicer, or ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +39,10 @@ class Window:
 
 async def of(session: AsyncSession, conversation: Conversation, *, now: datetime) -> Window:
     """What is left for a person; messages that wait to leave are counted as sent."""
-    heard_at, used = (await _windows(session, [conversation.id])).get(conversation.id, (None, 0))
-    if heard_at is None:
+    use = (await _uses(session, [conversation.id])).get(conversation.id, Use())
+    if use.heard_at is None:
         return Window(0, None)
-    until = heard_at + WINDOW
+    until = use.heard_at + WINDOW
     if now >= until:
         return Window(0, until)
     waiting = await session.scalar(
@@ -45,7 +56,7 @@ async def of(session: AsyncSession, conversation: Conversation, *, now: datetime
             KfSend.outbox_id.is_(None),
         )
     )
-    return Window(max(0, WINDOW_MESSAGES - used - (waiting or 0)), until)
+    return Window(max(0, WINDOW_MESSAGES - use.used - (waiting or 0)), until)
 
 
 async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: datetime) -> list[tuple[Claimed, str]]:
@@ -60,37 +71,41 @@ async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: 
         await session.scalars(sa.select(KfSend.outbox_id).where(KfSend.outbox_id.in_([one.id for one in claimed])))
     )
     new = [one for one in claimed if one.id not in held]
-    windows = await _windows(session, [one.body["conversation_id"] for one in new])
+    uses = await _uses(session, [one.body["conversation_id"] for one in new])
     refused, taken = [], []
     for one in new:
         conversation = one.body["conversation_id"]
-        heard_at, used = windows.get(conversation, (None, 0))
-        allowed = WINDOW_MESSAGES - (0 if one.body.get("by_person") else RESERVED)
-        if heard_at is None or now >= heard_at + WINDOW:
-            refused.append((one, "over 48 hours since the customer's last message"))
-        elif used >= allowed:
-            refused.append((one, f"window full: {used} of {WINDOW_MESSAGES} used"))
+        if why := _why_not(uses.get(conversation, Use()), bool(one.body.get("by_person")), now):
+            refused.append((one, why))
         else:
             taken.append(
-                {
-                    "outbox_id": one.id,
-                    "conversation_id": one.body["conversation_id"],
-                    "msgid": one.dedupe_key,
-                    "taken_at": now,
-                }
+                {"outbox_id": one.id, "conversation_id": conversation, "msgid": one.dedupe_key, "taken_at": now}
             )
     if taken:
         await session.execute(sa.insert(KfSend), taken)
     return refused
 
 
-async def _windows(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, tuple[datetime | None, int]]:
-    """For each conversation when the customer last wrote, and how many slots were taken since."""
-    conversations = await session.execute(
-        sa.select(Conversation.id, Conversation.last_customer_at).where(Conversation.id.in_(conversation_ids))
-    )
-    heard = {row.id: row.last_customer_at for row in conversations}
-    opened = {number: at - CLOCKS_DIFFER for number, at in heard.items() if at is not None}
+def _why_not(use: Use, by_person: bool, now: datetime) -> str:
+    """Why this message may not leave; empty when it may."""
+    if not use.is_open:  # 95018 otherwise; and what was meant before a person came must not appear after them
+        return "a person has the session, or it has ended"
+    if use.heard_at is None or now >= use.heard_at + WINDOW:
+        return "over 48 hours since the customer's last message"
+    if use.used >= WINDOW_MESSAGES - (0 if by_person else RESERVED):
+        return f"window full: {use.used} of {WINDOW_MESSAGES} used"
+    return ""
+
+
+async def _uses(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, Use]:
+    conversations = (
+        await session.execute(
+            sa.select(Conversation.id, Conversation.last_customer_at, Conversation.service_state).where(
+                Conversation.id.in_(conversation_ids)
+            )
+        )
+    ).all()
+    opened = {row.id: row.last_customer_at - CLOCKS_DIFFER for row in conversations if row.last_customer_at}
     if not opened:
         return {}
     taken = await session.execute(
@@ -99,4 +114,4 @@ async def _windows(session: AsyncSession, conversation_ids: Sequence[int]) -> di
         )
     )
     used = Counter(row.conversation_id for row in taken if row.taken_at >= opened[row.conversation_id])
-    return {number: (at, used[number]) for number, at in heard.items()}
+    return {row.id: Use(row.last_customer_at, used[row.id], row.service_state in MAY_SEND) for row in conversations}
