@@ -45,8 +45,8 @@ def _skill(turn: Turn, reason: Reason) -> str:
     if reason in SKILL_OF or not turn.text:
         return SKILL_OF.get(reason, "")
     hits = turn.app.faq.matcher.match(turn.text, local_day(turn.now)).hits
-    tags = turn.app.faq.articles[hits[0].article_id].tags if hits else ()
-    return tags[0] if tags else ""
+    nearest = turn.app.faq.articles.get(hits[0].article_id) if hits else None
+    return nearest.tags[0] if nearest is not None and nearest.tags else ""
 
 
 async def mind_clocks(turn: Turn) -> None:
