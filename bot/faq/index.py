@@ -1,17 +1,22 @@
-"""Every published wording, found by its characters: an inverted index of 1- and 2-grams with their rarity."""
+"""Every published wording, found by its characters and its sounds, with what speaks for and against each."""
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice, pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.faq import pinyin
 from bot.faq.articles import Article
+from bot.faq.features import Surface
+from bot.faq.grams import Asked, Floats, GramSpace, Ints
 from bot.faq.normalize import fold_synonyms, normalize
+from bot.faq.spelling import Spelling
+from bot.faq.support import Support, Told
 
-CANDIDATES = 50  # wordings the costlier comparison looks at
-WORDINGS_SHARE = 0.4  # of an article's support; the rest says whether its answer speaks of the thing
+CANDIDATES = 30  # wordings the costlier comparison looks at
+READS = 2000  # postings read per question and space
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,59 +29,71 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    entry: Entry
-    cosine: float  # TF-IDF of query and wording over 1- and 2-grams, 0 to 1
-    support: float  # share of the query, by weight, that the whole article speaks of, 0 to 1
+class Question:
+    """What a customer asked, as the index reads it."""
+
+    text: str
+    characters: Asked
+    sounds: Asked
 
 
 class Index:
     """Immutable. Publishing builds a new one and swaps the reference, so a running question sees one state."""
 
     def __init__(self, articles: Iterable[Article]) -> None:
+        articles = tuple(articles)
         self.entries = tuple(_entries(articles))
-        counted = [Counter(grams(entry.text)) for entry in self.entries]
-        by_article = _by_article(self.entries, counted)
-        self._rarity = _rarity([list(wordings) for wordings in by_article.values()])
-        self._foreign = 1 + math.log(1 + len(by_article))
-        self._postings = _postings([self._vector(counts) for counts in counted])
-        self._profiles = {
-            entry.article.id: _profile(by_article[entry.article.id], entry.article.answer)
-            for entry in {entry.article.id: entry for entry in self.entries}.values()
-        }
+        self.owners = np.array(_numbered([entry.article.id for entry in self.entries]), np.int64)
+        texts = [entry.text for entry in self.entries]
+        self._dated = any(article.valid_from or article.valid_to for article in articles)
+        self._surface = Surface(texts)
+        self._characters = GramSpace([_codes(text) for text in texts], self.owners.tolist())
+        self._sounds = GramSpace([_sounds(text) for text in texts], self.owners.tolist())
+        self._support = _support(articles, self.entries)
+        self._spelling = Spelling(self._characters)
 
-    def candidates(self, text: str, *, today: date | None = None, limit: int = CANDIDATES) -> list[Candidate]:
-        """The `limit` wordings closest to a folded `text`, best first; with `today`, of articles valid on that day."""
-        vector = self._vector(Counter(grams(text)))
-        near = ((self.entries[number], cosine) for number, cosine in self._nearest(vector, room=20 * limit))
-        valid = list(islice(((entry, cosine) for entry, cosine in near if entry.article.is_valid(today)), limit))
-        supports = {id_: self._support(vector, id_) for id_ in {entry.article.id for entry, _ in valid}}
-        return [Candidate(entry, cosine, supports[entry.article.id]) for entry, cosine in valid]
+    def read(self, text: str) -> Question | None:
+        """A customer's text in the index's terms; None when it has no letters."""
+        plain = fold_synonyms(self._spelling.read(normalize(text)))
+        if not plain:
+            return None
+        return Question(plain, self._characters.ask(_codes(plain)), self._sounds.ask(_sounds(plain)))
 
-    def _nearest(self, vector: Mapping[str, float], *, room: int) -> list[tuple[int, float]]:
-        """Wordings by cosine. Grams come rarest first: once `room` wordings are known, a common one finds no more."""
-        dots: defaultdict[int, float] = defaultdict(float)
-        for gram in sorted(vector, key=lambda gram: len(self._postings.get(gram, ()))):
-            full, weight = len(dots) >= room, vector[gram]
-            for number, theirs in self._postings.get(gram, ()):
-                if not full or number in dots:
-                    dots[number] += weight * theirs
-        return sorted(dots.items(), key=lambda dot: -dot[1])
+    def candidates(self, question: Question, *, today: date | None = None, without: int = -1) -> Ints:
+        """The wordings closest to `question`; with `today`, of articles valid on that day, and not of one owner."""
+        spaces = ((self._characters, question.characters), (self._sounds, question.sounds))
+        found = np.unique(np.concatenate([s.nearest(asked, room=CANDIDATES, reads=READS) for s, asked in spaces]))
+        if without >= 0:
+            found = found[self.owners[found] != without]
+        if self._dated and today is not None:
+            found = found[[self.entries[number].article.is_valid(today) for number in found.tolist()]]
+        return found
 
-    def _support(self, vector: Mapping[str, float], article_id: str) -> float:
-        profile = self._profiles[article_id]
-        return sum(weight * profile.get(gram, 0.0) for gram, weight in vector.items()) / sum(vector.values())
+    def features(self, question: Question, numbers: Ints) -> NDArray[np.float64]:
+        """A row per wording, a column per name in features.FEATURES; `numbers` is not empty."""
+        characters = self._characters.overlap(question.characters, numbers)
+        sounds = self._sounds.overlap(question.sounds, numbers)
+        return self._surface.compare(question.text, numbers, characters=characters, same_sounds=sounds.singles)
 
-    def _vector(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """The grams' TF-IDF weights, of length 1. A gram no article has weighs the most: it is foreign."""
-        raw = {g: (1 + math.log(n)) * self._rarity.get(g, self._foreign) for g, n in counts.items()}
-        length = math.sqrt(sum(weight * weight for weight in raw.values()))
-        return {gram: weight / length for gram, weight in raw.items()}
+    def support(self, question: Question, numbers: Ints) -> Floats | None:
+        """How much of the question each wording's whole article speaks of; None if articles are single questions."""
+        if self._support is None:
+            return None
+        owners, places = np.unique(self.owners[numbers], return_inverse=True)
+        return self._support.shares(question.characters, owners)[places]
 
 
-def grams(text: str) -> list[str]:
-    """The single characters of `text` and its pairs of neighbours."""
-    return [*text, *map("".join, pairwise(text))]
+def _support(articles: Sequence[Article], entries: Sequence[Entry]) -> Support | None:
+    if not any(article.answer for article in articles) and len(entries) == len(articles):
+        return None
+    wordings: dict[str, list[list[int]]] = {}
+    for entry in entries:
+        wordings.setdefault(entry.article.id, []).append(_codes(entry.text))
+    answers = {
+        article.id: [_codes(fold_synonyms(normalize(line))) for line in article.answer.split("\n")]
+        for article in articles
+    }
+    return Support([Told(of_one, answers[id_]) for id_, of_one in wordings.items()])
 
 
 def _entries(articles: Iterable[Article]) -> Iterable[Entry]:
@@ -85,35 +102,15 @@ def _entries(articles: Iterable[Article]) -> Iterable[Entry]:
         yield from (Entry(article, wording, text) for text, wording in wordings.items() if text)
 
 
-def _by_article(entries: Iterable[Entry], counted: Iterable[Counter[str]]) -> dict[str, Counter[str]]:
-    """For each article, in how many of its wordings a gram occurs."""
-    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for entry, counts in zip(entries, counted, strict=True):
-        found[entry.article.id].update(counts.keys())
-    return found
+def _numbered(names: Sequence[str]) -> list[int]:
+    """Each name's number, counted in the order they first appear."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(name, len(numbers)) for name in names]
 
 
-def _rarity(articles: Sequence[Iterable[str]]) -> dict[str, float]:
-    """Inverse frequency by article, not by wording: eight ways to say 包邮 in one article do not make it common."""
-    holders = Counter(gram for grams_of_one in articles for gram in grams_of_one)
-    return {gram: math.log((1 + len(articles)) / (1 + held)) + 1 for gram, held in holders.items()}
+def _codes(text: str) -> list[int]:
+    return list(map(ord, text))
 
 
-def _postings(vectors: Iterable[Mapping[str, float]]) -> dict[str, tuple[tuple[int, float], ...]]:
-    postings: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
-    for number, vector in enumerate(vectors):
-        for gram, weight in vector.items():
-            postings[gram].append((number, weight))
-    return {gram: tuple(entries) for gram, entries in postings.items()}
-
-
-def _profile(wordings: Mapping[str, int], answer: str) -> dict[str, float]:
-    """How much an article is about each gram, 0 to 1: said in n of its wordings, and in its answer or not.
-
-    A question in new words shares more with the whole article than with any one wording. On the demo shop, wordings
-    left out one at a time, the best wording alone finds 31 % of the articles, with support 46 %.
-    """
-    profile = {gram: WORDINGS_SHARE * n / (n + 1) for gram, n in wordings.items()}
-    for gram in {gram for line in answer.split("\n") for gram in grams(fold_synonyms(normalize(line)))}:
-        profile[gram] = profile.get(gram, 0.0) + 1 - WORDINGS_SHARE
-    return profile
+def _sounds(text: str) -> list[int]:
+    return list(map(pinyin.code_of, text))

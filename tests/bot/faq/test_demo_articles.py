@@ -8,7 +8,7 @@ import pytest
 
 from bot import demo
 from bot.faq.articles import load
-from bot.faq.matcher import Matcher
+from bot.faq.matcher import Matcher, Thresholds
 from bot.faq.normalize import normalize
 
 LOADED = load(Path(demo.__file__).with_name("faq.csv"))
@@ -81,5 +81,5 @@ def test_a_wording_left_out_is_mostly_found_through_the_others():
 def first_hits_without(at, wording):
     left = [other for other in (ARTICLES[at].question, *ARTICLES[at].similar) if other != wording]
     without = replace(ARTICLES[at], question=left[0], similar=tuple(left[1:]))
-    matcher = Matcher((*ARTICLES[:at], without, *ARTICLES[at + 1 :]))
+    matcher = Matcher((*ARTICLES[:at], without, *ARTICLES[at + 1 :]), Thresholds())
     return [hit.article_id for hit in matcher.match(wording).hits]

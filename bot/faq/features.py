@@ -1,0 +1,70 @@
+"""What speaks for and against a wording being what a question means; each feature is a number from 0 to 1."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import process
+from rapidfuzz.distance import LCSseq
+
+from bot.faq.grams import Floats, Ints, Overlap
+
+# In favour, then against. fusion.py gives each its weight; e5 is there when the semantic tier was asked.
+FEATURES = (
+    "same_characters",  # cosine of single characters by rarity
+    "same_sounds",  # the same over syllables: 花被 sounds like 花呗
+    "asked_share",  # of the question, by rarity, that the wording and its article speak of
+    "ratio",  # rapidfuzz's: characters in common, in order, of both lengths
+    "subsequence",  # longest common subsequence over the shorter one
+    "same_length",
+    "asked_topic",  # a usual word of this knowledge base is in the question only
+    "wording_topic",  # or in the wording only
+    "negation",  # one says 不 or 没, the other does not
+    "person",  # one speaks of 我 or 你, the other does not
+)
+SEMANTIC = "e5"
+
+_NEGATION = re.compile("[不没无别未非]")
+_FIRST_PERSON = re.compile("[我俺咱]")
+_SECOND_PERSON = re.compile("[你您]")
+
+
+def marks(text: str) -> tuple[bool, bool, bool]:
+    """Whether a text negates, speaks of 我, speaks of 你."""
+    return (
+        _NEGATION.search(text) is not None,
+        _FIRST_PERSON.search(text) is not None,
+        _SECOND_PERSON.search(text) is not None,
+    )
+
+
+class Surface:
+    """The wordings as strings: what is compared letter by letter."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._lengths = np.fromiter(map(len, texts), np.int32, len(texts))
+        self._marks = np.array([marks(text) for text in texts], np.bool_).reshape(len(texts), 3)
+
+    def compare(self, text: str, numbers: Ints, *, characters: Overlap, same_sounds: Floats) -> NDArray[np.float64]:
+        """The features of `text` and each of some wordings: a row per wording, a column per name in FEATURES."""
+        wordings = [self._texts[number] for number in numbers.tolist()]
+        lengths = self._lengths[numbers]
+        shorter, longer = np.minimum(lengths, len(text)), np.maximum(lengths, len(text))
+        common = process.cdist([text], wordings, scorer=LCSseq.similarity)[0]
+        differs = self._marks[numbers] != marks(text)
+        return np.column_stack(
+            [
+                characters.singles,
+                same_sounds,
+                characters.asked_share,
+                2 * common / (shorter + longer),
+                common / shorter,
+                shorter / longer,
+                characters.asked_topic,
+                characters.wording_topic,
+                differs[:, 0],
+                (differs[:, 1] + differs[:, 2].astype(float)) / 2,
+            ]
+        )

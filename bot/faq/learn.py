@@ -1,0 +1,129 @@
+"""The fusion's weights, fitted offline to pairs of questions that people called the same or different.
+
+    python -m bot.faq.learn PAIRS.jsonl ... --out bot/faq/weights.json
+
+Each file has lines {"a", "b", "same"}. The pairs themselves teach little, for collections of pairs hold those that look
+alike and differ, and the other way round. So knowledge bases are played: some of the questions that have another
+wording become articles, their other wordings are asked, and the weights are those that put the right article first.
+"""
+
+import argparse
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.faq.articles import Article
+from bot.faq.features import FEATURES
+from bot.faq.index import Index
+
+AGAINST = frozenset({"asked_topic", "wording_topic", "negation", "person"})  # may only lower a score, others only raise
+PLAYS = 3  # knowledge bases made of each file
+SHARE = 0.6  # of the questions with another wording that become articles
+RIDGE = 1e-3
+STEPS = 500
+STEP = 0.05
+
+Features = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One question asked of a played knowledge base: candidates' features, and which of them is right."""
+
+    features: Features
+    right: int
+
+
+def read_pairs(path: Path) -> list[tuple[str, str, bool]]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(row["a"], row["b"], bool(row["same"])) for row in rows]
+
+
+def groups(pairs: Iterable[tuple[str, str, bool]]) -> list[list[str]]:
+    """Questions that mean the same, joined transitively; most groups have one."""
+    group_of: dict[str, list[str]] = {}
+    for a, b, same in pairs:
+        mine, theirs = group_of.setdefault(a, [a]), group_of.setdefault(b, [b])
+        if same and mine is not theirs:
+            mine += theirs
+            group_of.update(dict.fromkeys(theirs, mine))
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+def play(found: Sequence[list[str]], chance: random.Random) -> list[Asking]:
+    """Ask a knowledge base made of some of these groups for the right one among its closest."""
+    several, single = [sorted(one) for one in found if len(one) > 1], [one for one in found if len(one) == 1]
+    chance.shuffle(several)
+    chance.shuffle(single)
+    kept = several[: int(SHARE * len(several))]
+    standard = [chance.choice(group) for group in kept]
+    others = [question for (question,) in single[: len(kept) // 2]]
+    index = Index(Article(str(n), question, (), "") for n, question in enumerate((*standard, *others)))
+    asked = [(other, n) for n, group in enumerate(kept) for other in group if other != standard[n]]
+    return [one for other, n in asked if (one := _ask(index, other, str(n)))]
+
+
+def _ask(index: Index, text: str, article_id: str) -> Asking | None:
+    question = index.read(text)
+    if question is None:
+        return None
+    numbers = index.candidates(question)
+    ids = [index.entries[number].article.id for number in numbers.tolist()]
+    if article_id not in ids or len(ids) < 2:
+        return None
+    return Asking(index.features(question, numbers), ids.index(article_id))
+
+
+def fit(askings: Sequence[Asking], names: Sequence[str]) -> dict[str, float]:
+    """Weights under which the right candidate is likeliest (softmax), each with the sign it must have."""
+    features = np.vstack([one.features for one in askings])
+    starts = np.cumsum([0, *(len(one.features) for one in askings[:-1])])
+    owner = np.repeat(np.arange(len(askings)), [len(one.features) for one in askings])
+    right = np.zeros(len(features))
+    right[starts + [one.right for one in askings]] = 1
+    spread = features.std(axis=0) + 1e-9
+    scaled = (features - features.mean(axis=0)) / spread
+    signs = np.array([-1.0 if name in AGAINST else 1.0 for name in names])
+    weights, first, second = np.zeros(len(names)), np.zeros(len(names)), np.zeros(len(names))
+    for step in range(1, STEPS + 1):  # Adam (Kingma and Ba, 2015), each step brought back to the allowed signs
+        score = scaled @ weights
+        likelihood = np.exp(score - np.maximum.reduceat(score, starts)[owner])
+        likelihood /= np.add.reduceat(likelihood, starts)[owner]
+        slope = scaled.T @ (likelihood - right) / len(askings) + RIDGE * weights
+        first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope * slope
+        pace = STEP * min(1.0, 2 - 2 * step / STEPS)
+        weights -= pace * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        weights = np.where(weights * signs > 0, weights, 0.0)
+    return {name: round(float(weight), 3) for name, weight in zip(names, weights / spread, strict=True)}
+
+
+def learn(files: Sequence[Path]) -> dict[str, object]:
+    """The content of weights.json."""
+    askings: dict[Path, list[Asking]] = defaultdict(list)
+    for path in files:
+        found = groups(read_pairs(path))
+        for number in range(PLAYS):
+            askings[path] += play(found, random.Random(number))
+    return {
+        "made_by": "python -m bot.faq.learn PAIRS.jsonl ... --out bot/faq/weights.json",
+        "askings": sum(map(len, askings.values())),
+        "lexical": fit([one for some in askings.values() for one in some], FEATURES),
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("pairs", type=Path, nargs="+")
+    options.add_argument("--out", type=Path, required=True)
+    chosen = options.parse_args()
+    chosen.out.write_text(json.dumps(learn(chosen.pairs), indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
