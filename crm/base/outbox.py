@@ -89,7 +89,7 @@ class OutboxRow(Base):
 
 
 # Written into the SQL as they are: with a parameter in their place SQLite cannot know that the partial indexes apply,
-# and read all 100,000 settled rows for every claim (650 ms instead of 2).
+# and read all 100,000 settled rows for every claim (1,080 ms instead of 16).
 _WAITING, _CLAIMED = (
     sa.literal(one, OutboxRow.status.type, literal_execute=True) for one in (Status.WAITING, Status.CLAIMED)
 )
@@ -187,10 +187,11 @@ async def claim(
         .order_by(OutboxRow.not_before, OutboxRow.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .cte("candidates")  # chosen once: PostgreSQL runs a plain subquery again for every row, past any limit
     )
     rows = await session.scalars(
         sa.update(OutboxRow)
-        .where(OutboxRow.id.in_(candidates.scalar_subquery()), OutboxRow.status == _WAITING)
+        .where(OutboxRow.id.in_(sa.select(candidates.c.id)), OutboxRow.status == _WAITING)
         .values(
             status=Status.CLAIMED,
             claimed_by=worker,

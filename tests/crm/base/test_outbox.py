@@ -155,3 +155,35 @@ def test_retries_grow_with_jitter_and_stay_below_five_minutes(clock: FrozenClock
     assert 0.5 <= waits[0] <= 1
     assert all(wait <= 300 for wait in waits)
     assert waits[-1] >= 150
+
+
+async def test_a_claim_keeps_its_limit_when_the_planner_expects_an_empty_queue(
+    sessions: Sessions, clock: FrozenClock
+) -> None:
+    """PostgreSQL then ran the limited subquery again for every row, and one claim took the whole queue."""
+    await put(sessions, clock, *(message(n) for n in range(2_000)))
+    async with sessions.begin() as session:
+        await session.execute(sa.update(OutboxRow).values(status=Status.SENT))
+    async with sessions.begin() as session:
+        await session.execute(sa.text("ANALYZE outbox"))
+    await put(sessions, clock, *(message(n) for n in range(2_000, 2_050)))
+    assert [len(await claim(sessions, clock, limit=20)) for _ in range(4)] == [20, 20, 10, 0]
+
+
+async def test_a_claim_reads_nothing_that_is_settled(sessions: Sessions, clock: FrozenClock) -> None:
+    """SQLite's plan names the partial indexes, not the table's own key."""
+    if sessions.dialect != "sqlite":
+        return
+    statements: list[tuple[str, object]] = []
+    sa.event.listen(
+        sessions.writer.sync_engine,
+        "before_cursor_execute",
+        lambda _c, _u, statement, parameters, *_: statements.append((statement, parameters)),
+    )
+    await claim(sessions, clock)
+    ((statement, parameters),) = [one for one in statements if "UPDATE outbox" in one[0]]
+    async with sessions.connect() as connection:
+        plan = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all()  # type: ignore[arg-type]
+    lines = [row[-1] for row in plan]
+    assert any("ix_outbox_key_open" in line for line in lines), lines
+    assert not any("rowid<" in line for line in lines), lines
