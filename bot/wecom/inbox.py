@@ -65,11 +65,12 @@ class InboxWorker:
             .order_by(CallbackRow.not_before, CallbackRow.id)
             .limit(TOGETHER)
             .with_for_update(skip_locked=True)
+            .cte("due")  # chosen once: PostgreSQL runs a plain subquery again for every row, past any limit
         )
         async with self._app.sessions.begin() as session:
             leased = await session.scalars(
                 sa.update(CallbackRow)
-                .where(CallbackRow.id.in_(due.scalar_subquery()))
+                .where(CallbackRow.id.in_(sa.select(due.c.id)))
                 .values(not_before=now + LEASE, attempts=CallbackRow.attempts + 1)
                 .returning(CallbackRow)
                 .execution_options(synchronize_session=False)
