@@ -16,6 +16,7 @@ from bot import logs, reports, schema
 from bot.bootstrap import load_articles, running
 from bot.commands import imports
 from bot.commands.rfm import rfm_command
+from bot.faq import cli as faq_cli
 from bot.faq.matcher import Matcher
 from bot.settings import Settings, WrongSettings, read_settings
 from bot.web.status import problems
@@ -25,6 +26,11 @@ from crm.base.peers import AlreadyRunning
 
 cli = typer.Typer(help="思域 Siyu：企业微信私域的机器人、会员与活动", no_args_is_help=True, add_completion=False)
 cli.add_typer(imports.cli, name="import")
+imports.cli.command("faq")(faq_cli.import_faq)
+exports = typer.Typer(help="把店里的数据写成表格", no_args_is_help=True)
+exports.command("faq")(faq_cli.export_faq)
+cli.add_typer(exports, name="export")
+cli.add_typer(faq_cli.cli, name="faq")
 cli.command("rfm")(rfm_command)
 out = Console()
 

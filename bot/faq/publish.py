@@ -14,7 +14,7 @@ from bot.faq import regression, store
 from bot.faq.articles import Article
 from bot.faq.matcher import Matcher
 from bot.faq.normalize import normalize
-from bot.faq.regression import Find, Grade, Verdict
+from bot.faq.regression import Find, Verdict
 from bot.faq.store import ArticleNotFound, Stored
 from bot.models.faq import FaqArticle, FaqPublication, FaqState, PublicationKind
 from crm.base.clock import local_day
@@ -253,8 +253,3 @@ async def check(
         cases = await regression.cases(session)
     asked = [case for case in cases if case.expected in articles]
     return await asyncio.to_thread(lambda: regression.judge(build(store.contents(articles), now), asked))
-
-
-def fares_badly(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Those not even offered."""
-    return [one for one in verdicts if one.grade < Grade.OFFERED]

@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.faq import files
 from bot.faq.matcher import Match
 from bot.faq.normalize import normalize
+from bot.faq.store import ArticleNotFound
 from bot.models.faq import FaqArticle, FaqCase
 from crm.base.db import insert
 
@@ -57,6 +60,17 @@ def _verdict(case: Case, match: Match) -> Verdict:
     return Verdict(case, Grade.OFFERED if case.expected in shown else Grade.MISSED, first)
 
 
+def read_file(path: Path) -> list[tuple[str, str]]:
+    """Questions and the keys of their articles, from a CSV file with a header. Raises BadFile."""
+    names = {"问题": "question", "文章编号": "expected", "id": "expected"}
+    rows = files.read(
+        path.read_bytes(), path.name, column=lambda name: names.get(name.strip(), name.strip()),
+        needed=("question", "expected"),
+    )  # fmt: skip
+    found = [(str(row.cells.get("question") or ""), str(row.cells.get("expected") or "")) for row in rows]
+    return [(question.strip(), key.strip()) for question, key in found if question.strip()]
+
+
 async def cases(session: AsyncSession) -> list[Case]:
     """The whole set, in the order in which it grew."""
     rows = await session.execute(
@@ -70,9 +84,12 @@ async def cases(session: AsyncSession) -> list[Case]:
 async def add(session: AsyncSession, questions: Sequence[str], *, key: str, by: str, now: datetime) -> int:
     """Put questions into the set, to be found by the article `key`; returns how many are new.
 
-    A question that is in the set already moves to this article, and counts from the next publication on.
+    A question that is in the set already moves to this article, and counts from the next publication on. Raises
+    ArticleNotFound.
     """
     article_id = await session.scalar(sa.select(FaqArticle.id).where(FaqArticle.key == key))
+    if article_id is None:
+        raise ArticleNotFound(key)
     wanted = {normalize(question): question for question in questions if normalize(question)}
     added = 0
     for normalized, question in wanted.items():
