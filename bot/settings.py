@@ -13,6 +13,7 @@ from bot.handoff.hours import UnreadableHours, WorkingHours
 from bot.handoff.policy import USUAL_HOURS, Policy
 from bot.handoff.sla import Promise, Promises, Target
 from bot.handoff.triggers import Reason
+from crm.base.secrets import Vault, WrongKey
 from crm.rfm_rules import FixedCutoffs, Rule
 
 AES_KEY = r"^[A-Za-z0-9]{43}$"
@@ -122,10 +123,18 @@ class Settings(BaseSettings):
     rfm_window_days: int = Field(default=365, ge=1, le=3650)
     rfm_cutoffs: FixedCutoffs | None = None  # JSON; none: scores by rank
     api_keys: dict[str, SecretStr] = {}  # SIYU_API_KEYS__NAME: who may call /api/v1
+    data_key: SecretStr | None = None  # 32 bytes of base64; seals phones. Lost, they cannot be read again
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_json: bool = False
 
     def model_post_init(self, _context: Any) -> None:
+        if self.data_key is not None:
+            try:
+                Vault(self.data_key.get_secret_value())
+            except WrongKey as wrong:
+                raise ValueError(
+                    f"SIYU_DATA_KEY must be 32 bytes of base64 (openssl rand -base64 32): {wrong}"
+                ) from None
         if self.main_app not in self.apps:
             raise ValueError(f"SIYU_MAIN_APP names {self.main_app!r}, which is not among SIYU_APPS__…")
 

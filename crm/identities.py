@@ -23,11 +23,13 @@ from crm.models.consent import Consent
 from crm.models.group import GroupMember
 from crm.models.member import Contact, Gender, Identity, IdentityKind, Member, MemberMerge, MemberSource
 from crm.models.order import MemberOrders, Order, Refund
+from crm.models.private import PrivateValue, Reveal
 
 Key = tuple[IdentityKind, str]
 NOTHING_SAID = Profile()
 MERGE_ROUNDS = 10
-CARRIED = (Contact, GroupMember, Consent, Order, Refund)  # what a merge re-points; upper layers follow MembersMerged
+# What a merge re-points; upper layers follow MembersMerged.
+CARRIED = (Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,16 +110,16 @@ async def enrol_batch(
     inserts, the others take its member. The identities stay locked until the caller commits.
     """
     keys = {key for person in people for key in person.keys}
-    owners = await _lock(session, keys)
+    owners = await owners_of(session, keys)
     if len(owners) < len(keys):
         await _insert_missing(session, people, owners, source=source, now=now, chance=chance)
-        owners = await _lock(session, keys)
+        owners = await owners_of(session, keys)
     for person in people:
         first, *others = person.keys
         for other in others:
             if owners[first] != owners[other]:
                 await merge(session, owners[first], owners[other], because=other[0], now=now)
-                owners = await _lock(session, keys)
+                owners = await owners_of(session, keys)
     return [owners[person.keys[0]] for person in people]
 
 
@@ -247,7 +249,7 @@ async def _lock_living(session: AsyncSession, ids: set[int]) -> list[Member]:
     raise Busy(retry_after=1.0)
 
 
-async def _lock(session: AsyncSession, keys: Collection[Key]) -> dict[Key, int]:
+async def owners_of(session: AsyncSession, keys: Collection[Key]) -> dict[Key, int]:
     """Lock the identities among `keys` that exist; returns whose each is."""
     if not keys:
         return {}

@@ -15,7 +15,7 @@ MAX_FEN = 10**10  # a hundred million yuan
 MAX_QUANTITY = 1_000_000
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 EXCEL_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001  (a spreadsheet's days have no zone)
-EXCEL_DAYS = range(20_000, 80_000)  # 1954 to 2119: a number beyond is no date
+EXCEL_DAYS = range(1, 80_000)  # 1900 to 2119: a number beyond is no date
 FUTURE_GRACE = timedelta(days=1)  # clocks of shop systems differ
 
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL has no NUL, UTF-8 no half characters
@@ -24,7 +24,7 @@ _MONEY_SIGNS = re.compile(r"(?i)cny|rmb|[¥￥£$€元,，\s]")
 _SCIENTIFIC = re.compile(r"^\d(\.\d+)?[eE]\+?\d+$")
 _WHOLE = re.compile(r"^-?\d+(\.0+)?$")
 _DATE = re.compile(r"^(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(.*)$")
-_TIME = re.compile(r"^[T\s]*(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2}))?(?:\.\d+)?秒?\s*(Z|[+-]\d{2}:?\d{2})?$")
+_TIME = re.compile(r"^[T\s]*(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2}))?(?:\.\d+)?[分秒]?\s*(Z|[+-]\d{2}:?\d{2})?$")
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９．，－＋：／（）", "0123456789.,-+:/()")
 
 
@@ -90,7 +90,7 @@ def _without_signs(written: str) -> str:
     return plain
 
 
-def instant(cell: Cell, *, zone: ZoneInfo, now: datetime) -> datetime | None:
+def instant(cell: Cell, *, zone: ZoneInfo, now: datetime, earliest: datetime = EARLIEST) -> datetime | None:
     """An instant in UTC; without a zone it is shop-local. Dates may be text or Excel's day numbers."""
     if cell is None or cell == "":
         return None
@@ -103,7 +103,7 @@ def instant(cell: Cell, *, zone: ZoneInfo, now: datetime) -> datetime | None:
         raise BadCell(f"不是合理的时间：{cell}") from None
     if found > now + FUTURE_GRACE:
         raise BadCell(f"时间在未来：{cell}")
-    if found < EARLIEST:
+    if found < earliest:
         raise BadCell(f"时间早得不合理：{cell}")
     return found
 

@@ -156,6 +156,8 @@ def _encoding_of(path: Path) -> str:
         start = file.read(4)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return "utf-16"
+        if start.startswith(codecs.BOM_UTF8):
+            return "utf-8-sig"
         file.seek(0)
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:

@@ -66,7 +66,7 @@ def _raw(cells: Mapping[str, Any]) -> str:
     return json.dumps(dict(cells), ensure_ascii=False, default=str)[:MAX_RAW]
 
 
-def check_columns(sheet: Sheet, needed: Mapping[tuple[str, ...], str]) -> None:
+def check_columns(sheet: Sheet, needed: Mapping[Any, str]) -> None:
     """needed: any one of these columns -> what to call them. Raises BadFile: what is missing, and what is there."""
     missing = [words for any_of, words in needed.items() if sheet.columns.isdisjoint(any_of)]
     if missing:

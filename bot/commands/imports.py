@@ -14,7 +14,9 @@ from rich.table import Table
 from bot.settings import read_settings
 from crm.base.clock import SystemClock
 from crm.base.db import Sessions, open_sessions
+from crm.base.secrets import Vault
 from crm.import_files import BadFile
+from crm.import_members import import_members
 from crm.import_orders import import_orders
 from crm.imports import Progress as Told
 from crm.imports import Report
@@ -32,6 +34,18 @@ Taking = Callable[[Sessions, datetime, Told], Awaitable[Report]]
 def orders(file: File, source: Source = "shop") -> None:
     """Orders and refunds: a row an order, or a row a line; a second run changes nothing."""
     _take(file, lambda sessions, now, told: import_orders(sessions, file, source=source, now=now, progress=told))
+
+
+@cli.command()
+def members(file: File, source: Source = "shop") -> None:
+    """Members: a row a person; what is known already is completed, never overwritten."""
+    key = read_settings().data_key
+    vault = Vault(key.get_secret_value()) if key is not None else None
+
+    def taking(sessions: Sessions, now: datetime, told: Told) -> Awaitable[Report]:
+        return import_members(sessions, file, source=source, vault=vault, now=now, progress=told)
+
+    _take(file, taking)
 
 
 def _take(file: Path, taking: Taking) -> None:

@@ -1,0 +1,41 @@
+"""Tables of what is kept sealed about a member, and of who has looked at it."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.base.db import Base
+
+
+class PrivateKind(StrEnum):
+    PHONE = "phone"
+    ADDRESS = "address"
+
+
+class PrivateValue(Base):
+    """One phone number or address of one member, readable only with the shop's key."""
+
+    __tablename__ = "private_values"
+    __table_args__ = (sa.UniqueConstraint("kind", "fingerprint"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
+    kind: Mapped[PrivateKind]
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))  # keyed hash; of a phone also its identity
+    sealed: Mapped[str]
+    added_at: Mapped[datetime]
+
+
+class Reveal(Base):
+    """Somebody saw a member's private values in plain text. Rows stay for good."""
+
+    __tablename__ = "reveals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
+    kind: Mapped[PrivateKind]
+    userid: Mapped[str] = mapped_column(sa.String(64))  # of the staff member
+    because: Mapped[str]
+    revealed_at: Mapped[datetime]
