@@ -39,6 +39,7 @@ from bot.wecom.puller import Puller
 from bot.wecom.sender import Sender
 from bot.wecom.sending import lane_table
 from bot.wecom.sync import Sync
+from bot.wecom.tag_marks import TagMarks
 from bot.wecom.token import AppKey, TokenCache
 from bot.wecom.transport import HttpTransport
 from bot.wecom.upkeep import Upkeep
@@ -137,7 +138,11 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         app.peers,
         app.clock,
         app.chance,
-        lane_table(client, handover=Handover(client.kf, app.sessions, app.clock, app.handoff).send),
+        lane_table(
+            client,
+            handover=Handover(client.kf, app.sessions, app.clock, app.handoff).send,
+            mark_tags=TagMarks(client.tags, app.sessions, app.clock).send,
+        ),
     )
     sync = Sync(app.sessions, client, app.clock)
     shared = (app.sessions, app.peers, app.clock)

@@ -1,12 +1,15 @@
-"""What a new day brings to members: stages that silence changes, birthdays, and once a day everybody's RFM score.
+"""What a new day brings to members: stages that silence changes, birthdays, tags that expire, and once a day
+everybody's RFM score, rule tags and watched segments.
 
 Each step is a transaction that says itself whether its work was done, so any number of workers may run this.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import date
 
-from crm import lifecycle, member_dates, rfm
+from crm import lifecycle, member_dates, member_tags, rfm, rule_tags, segments
 from crm.base.clock import SHANGHAI, Clock, local_day
 from crm.base.db import Sessions
 from crm.base.peers import Peers
@@ -24,6 +27,7 @@ class Nightly:
     def __init__(self, sessions: Sessions, peers: Peers, clock: Clock, *, rule: Rule, night_hour: int) -> None:
         self._sessions, self._peers, self._clock = sessions, peers, clock
         self._rule, self._night_hour = rule, night_hour
+        self._judged_on: date | None = None
 
     async def run(self) -> None:
         """Forever: look once a minute."""
@@ -33,10 +37,11 @@ class Nightly:
 
     async def round(self) -> None:
         """Do what is due now."""
-        for step in (lifecycle.begin, lifecycle.review, member_dates.come):
+        for step in (lifecycle.begin, lifecycle.review, member_dates.come, member_tags.expire):
             await self._until_done(step)
         if self._clock.now().astimezone(SHANGHAI).hour >= self._night_hour:
             await self._score()
+            await self._judge_all()
 
     async def _until_done(self, step: Step) -> None:
         done = 1
@@ -53,3 +58,18 @@ class Nightly:
             snapshot = await rfm.refresh_once(session, rule=self._rule, now=now)
         if snapshot is not None:
             log.info("rfm.refreshed", extra={"members": snapshot.members, "moved": snapshot.moved})
+
+    async def _judge_all(self) -> None:
+        """Rules and watched segments that ask for days change without an event: everybody is looked at once a day.
+
+        Only what changed is written, so a look by another worker or after a restart costs reading.
+        """
+        now = self._clock.now()
+        if self._judged_on == local_day(now):
+            return
+        async with self._sessions.begin() as session:
+            retagged = await rule_tags.refresh(session, now=now)
+        async with self._sessions.begin() as session:
+            moved = await segments.refresh_all(session, now=now)
+        self._judged_on = local_day(now)
+        log.info("audience.refreshed", extra={**asdict(retagged), **asdict(moved)})

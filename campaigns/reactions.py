@@ -12,16 +12,21 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import lifecycle, member_dates, rfm
+from crm import lifecycle, member_dates, member_tags, rfm, rule_tags, segments
 from crm.base import events, outbox
 from crm.base.clock import Clock
 from crm.base.db import Sessions
 from crm.base.events import Recorded
 from crm.base.outbox import OutboxRow, Purpose
 from crm.base.peers import Peers
-from crm.consents import MARKETING, OptedOut
+from crm.consents import MARKETING, OptedIn, OptedOut
+from crm.contacts import ContactAdded, ContactLost
+from crm.groups import GroupJoined, GroupLeft
 from crm.identities import MembersMerged
+from crm.lifecycle import StageMoved
+from crm.member_tags import MemberTagged, MemberUntagged
 from crm.members import MemberEnrolled
+from crm.orders import OrderCancelled, OrderPaid, OrderRefunded
 
 log = logging.getLogger(__name__)
 
@@ -119,3 +124,28 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await rfm.recount(session, [event.kept_id, event.absorbed_id], now=now)
     await lifecycle.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
+    await member_tags.carry(session, kept_id=event.kept_id, absorbed_id=event.absorbed_id, now=now)
+    await _judge(session, event.kept_id, now=now)
+
+
+@reacts_to(MemberEnrolled)
+@reacts_to(OrderPaid)
+@reacts_to(OrderRefunded)
+@reacts_to(OrderCancelled)
+@reacts_to(StageMoved)
+@reacts_to(ContactAdded)
+@reacts_to(ContactLost)
+@reacts_to(GroupJoined)
+@reacts_to(GroupLeft)
+@reacts_to(OptedIn)
+@reacts_to(OptedOut)
+@reacts_to(MemberTagged)
+@reacts_to(MemberUntagged)
+async def judge_anew(session: AsyncSession, event: Any, *, now: datetime) -> None:
+    """Something about a member changed: the tags that rules put on them, and the watched segments that hold them."""
+    await _judge(session, event.member_id, now=now)
+
+
+async def _judge(session: AsyncSession, member_id: int, *, now: datetime) -> None:
+    await rule_tags.follow(session, [member_id], now=now)
+    await segments.follow(session, [member_id], now=now)

@@ -240,7 +240,8 @@ async def take_batch(
     await _see(session, [contact.id for contact in still], at=now)
     listed = {(staff_ids[key], external_userid): relation for (key, external_userid), relation in by_pair.items()}
     shown = [*still, *new]
-    await _bear(session, [(each, listed[each.staff_id, each.external_userid]) for each in shown], now=now)
+    borne = [(each, listed[each.staff_id, each.external_userid]) for each in shown]
+    await _bear(session, borne, read_at=read_at, now=now)
     await events.append_all(session, [_as_added(contact) for contact in [*new, *reopened]], now=now)
     return Taken(len(new), len(reopened), len(shown))
 
@@ -349,10 +350,12 @@ async def _see(session: AsyncSession, contact_ids: Sequence[int], *, at: datetim
     await session.execute(seen, execution_options={"synchronize_session": False})
 
 
-async def _bear(session: AsyncSession, listed: Sequence[tuple[Contact, Relation]], *, now: datetime) -> None:
+async def _bear(
+    session: AsyncSession, listed: Sequence[tuple[Contact, Relation]], *, read_at: datetime, now: datetime
+) -> None:
     borne = {contact.id: relation.tag_ids for contact, relation in listed if relation.tag_ids is not None}
     if borne:
-        await tags.bear(session, borne, now=now)
+        await tags.bear(session, borne, read_at=read_at, now=now)
 
 
 def _as_added(contact: Contact) -> ContactAdded:

@@ -271,7 +271,7 @@ async def expire(session: AsyncSession, *, now: datetime, limit: int = 5000) -> 
 async def carry(session: AsyncSession, *, kept_id: int, absorbed_id: int, now: datetime) -> None:
     """Tags of a member who is merged go to the one who is kept, whose own word counts where both cannot be.
 
-    Called by identities.merge(), which holds both members' rows. Segments judge the kept one anew.
+    Follows MembersMerged; repeating it changes nothing. Who judges the kept one anew, enters their segments.
     """
     mine, theirs = aliased(MemberTag), MemberTag
     clash = sa.exists().where(

@@ -8,8 +8,26 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm.base import events
 from crm.base.db import insert
+from crm.models.audience import Tag
 from crm.models.tag import ContactTag, CorpTag, CorpTagGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpTagMarked:
+    """Staff put on a relation a corp tag that mirrors one of ours. Appended by bear(), not for what we marked."""
+
+    contact_id: int
+    corp_tag_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpTagUnmarked:
+    """Staff took off such a tag."""
+
+    contact_id: int
+    corp_tag_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +56,7 @@ async def take_listing(session: AsyncSession, listing: Sequence[TagGroupListing]
     await take_groups(session, listing)
     await _delete_unlisted(session, CorpTagGroup, {group.wecom_id for group in listing}, now=now)
     await _delete_unlisted(session, CorpTag, {tag.wecom_id for group in listing for tag in group.tags}, now=now)
+    await _stop_mirroring(session)
 
 
 async def take_groups(session: AsyncSession, listing: Sequence[TagGroupListing]) -> None:
@@ -57,24 +76,72 @@ async def deleted(session: AsyncSession, *, wecom_id: str, now: datetime) -> Non
         (CorpTag, (CorpTag.wecom_id == wecom_id) | (CorpTag.group_id == group_id)),
     ):
         await session.execute(sa.update(table).where(gone, table.deleted_at.is_(None)).values(deleted_at=now))
+    await _stop_mirroring(session)
 
 
-async def bear(session: AsyncSession, borne: Mapping[int, Collection[str]], *, now: datetime) -> None:
-    """Each of these contacts bears exactly these tags (WeCom ids) from now on."""
+async def bear(
+    session: AsyncSession, borne: Mapping[int, Collection[str]], *, read_at: datetime | None = None, now: datetime
+) -> None:
+    """Each of these contacts bears exactly these tags (WeCom ids) from now on.
+
+    read_at: when WeCom was asked. What changed here since then is newer than its answer and stays.
+    """
     ids = await _know(session, {wecom_id for tags in borne.values() for wecom_id in tags})
     wanted = {(contact_id, ids[wecom_id]) for contact_id, tags in borne.items() for wecom_id in tags}
+    read_at = read_at or now
     had = await session.execute(
-        sa.select(ContactTag.contact_id, ContactTag.tag_id, ContactTag.id).where(
-            ContactTag.contact_id.in_(borne), ContactTag.unmarked_at.is_(None)
+        sa.select(ContactTag.contact_id, ContactTag.tag_id, ContactTag.marked_at, ContactTag.unmarked_at).where(
+            ContactTag.contact_id.in_(borne), ContactTag.unmarked_at.is_(None) | (ContactTag.unmarked_at > read_at)
         )
     )
-    rows = {(row.contact_id, row.tag_id): row.id for row in had}
-    if gone := [row_id for pair, row_id in rows.items() if pair not in wanted]:
-        await session.execute(sa.update(ContactTag).where(ContactTag.id.in_(gone)).values(unmarked_at=now))
-    if fresh := sorted(wanted - rows.keys()):
+    rows = {(row.contact_id, row.tag_id): row for row in had}
+    fresh = sorted(wanted - rows.keys())
+    gone = [
+        pair
+        for pair, row in rows.items()
+        if pair not in wanted and row.unmarked_at is None and row.marked_at <= read_at
+    ]
+    await _mark(session, fresh, now=now)
+    await _unmark(session, gone, now=now)
+    await _tell(session, fresh, gone, now=now)
+
+
+async def marked(
+    session: AsyncSession, contact_id: int, *, added: Collection[int], removed: Collection[int], now: datetime
+) -> None:
+    """We ourselves put these corp tags on a relation and took those off, and WeCom said yes."""
+    open_ = sa.select(ContactTag.tag_id).where(ContactTag.contact_id == contact_id, ContactTag.unmarked_at.is_(None))
+    known = set(await session.scalars(open_))
+    await _mark(session, [(contact_id, tag_id) for tag_id in sorted(set(added) - known)], now=now)
+    await _unmark(session, [(contact_id, tag_id) for tag_id in removed], now=now)
+
+
+async def _mark(session: AsyncSession, pairs: Sequence[tuple[int, int]], *, now: datetime) -> None:
+    if pairs:
         added = insert(session, ContactTag.__table__).on_conflict_do_nothing()
-        marks = [{"contact_id": contact_id, "tag_id": tag_id, "marked_at": now} for contact_id, tag_id in fresh]
+        marks = [{"contact_id": contact_id, "tag_id": tag_id, "marked_at": now} for contact_id, tag_id in pairs]
         await session.execute(added, marks)
+
+
+async def _unmark(session: AsyncSession, pairs: Sequence[tuple[int, int]], *, now: datetime) -> None:
+    if pairs:
+        gone = sa.tuple_(ContactTag.contact_id, ContactTag.tag_id).in_(pairs)
+        ended = sa.update(ContactTag).where(gone, ContactTag.unmarked_at.is_(None)).values(unmarked_at=now)
+        await session.execute(ended, execution_options={"synchronize_session": False})
+
+
+async def _tell(
+    session: AsyncSession, fresh: Sequence[tuple[int, int]], gone: Sequence[tuple[int, int]], *, now: datetime
+) -> None:
+    """Append events for the corp tags that mirror tags of ours; nobody follows the others."""
+    if not fresh and not gone:
+        return
+    seen = {tag_id for _, tag_id in (*fresh, *gone)}
+    ours = set(await session.scalars(sa.select(Tag.corp_tag_id).where(Tag.corp_tag_id.in_(seen))))
+    news: list[CorpTagMarked | CorpTagUnmarked] = []
+    news += [CorpTagMarked(contact_id=contact, corp_tag_id=tag) for contact, tag in fresh if tag in ours]
+    news += [CorpTagUnmarked(contact_id=contact, corp_tag_id=tag) for contact, tag in gone if tag in ours]
+    await events.append_all(session, news, now=now)
 
 
 async def names_of(session: AsyncSession, contact_id: int) -> list[str]:
@@ -135,3 +202,10 @@ async def _delete_unlisted(
     gone = [row.id for row in alive if row.wecom_id not in listed]
     for start in range(0, len(gone), 1000):
         await session.execute(sa.update(table).where(table.id.in_(gone[start : start + 1000])).values(deleted_at=now))
+
+
+async def _stop_mirroring(session: AsyncSession) -> None:
+    """Who deletes a corp tag in WeCom does not want to see it there: our tag stays and is shown no more."""
+    gone = sa.select(CorpTag.id).where(CorpTag.deleted_at.is_not(None))
+    mirrors = sa.update(Tag).where(Tag.corp_tag_id.in_(gone)).values(mirrored=False, corp_tag_id=None)
+    await session.execute(mirrors, execution_options={"synchronize_session": False})

@@ -159,3 +159,13 @@ def welcome(app: str, code: str, message: dict[str, Any], *, deadline: datetime)
         body={"app": app, "message": {"welcome_code": code, **message}},
         deadline=deadline,
     )
+
+
+def tag_marks(contact_id: int, external_userid: str, *, because: tuple[object, ...]) -> Message:
+    """Compare one relation's corp tags with our tags when this leaves. One customer's relations take turns (45035)."""
+    return Message(
+        lane=TAG,
+        key=f"tag:{external_userid}",
+        dedupe_key=dedupe_key("tag", contact_id, *because),
+        body={"contact_id": contact_id},
+    )

@@ -13,7 +13,6 @@ from crm.conditions import (
     AllOf,
     AnyOf,
     CameFrom,
-    Condition,
     Consented,
     ContactOf,
     CorpTagged,
@@ -74,6 +73,10 @@ class Somebody:
     dates: list[tuple[DateKind, date]] = field(default_factory=list)
 
 
+def grade(chance: Random) -> int:
+    return chance.randint(1, 5)
+
+
 def some_instant(chance: Random) -> datetime:
     """Often near a midnight of the shop, where days begin."""
     midnight = datetime(2026, 3, 9, tzinfo=SHANGHAI) - timedelta(days=chance.randint(0, 4))
@@ -99,9 +102,7 @@ def somebody(chance: Random, number: int) -> Somebody:
             for each in CORP_TAGS
             if chance.random() < 0.4
         ],
-        rfm=(*(chance.randint(1, 5) for _ in range(3)), chance.choice(list(RfmSegment)))
-        if chance.random() < 0.7
-        else None,
+        rfm=maybe(chance, (grade(chance), grade(chance), grade(chance), chance.choice(list(RfmSegment)))),
         stage=(chance.choice(list(Stage)), TODAY - timedelta(days=chance.randint(0, 5)))
         if chance.random() < 0.8
         else None,
@@ -243,7 +244,7 @@ async def _write_contacts(session: AsyncSession, one: Somebody) -> None:
 # Conditions
 
 
-def some_condition(chance: Random, depth: int = 3) -> Condition:
+def some_condition(chance: Random, depth: int = 3) -> Any:
     shape = chance.choice(("all", "any", "not", "leaf", "leaf")) if depth else "leaf"
     if shape == "leaf":
         return some_leaf(chance)
