@@ -39,10 +39,7 @@ HUMAN_WHY = {  # why a person comes, by triggers.Reason
 }
 HUMAN_SOON = "同事会在这里回复您，最晚{when} 前，请稍等。"
 HUMAN_SOON_COMPLAINT = "同事最晚{when} 前在这里向您致歉并给出处理方案，48 小时内给您处理结果。"
-HUMAN_LATER = (
-    "现在是休息时间（人工服务时间：{hours}），同事最晚{when} 前在这里回复您；"
-    "有同事提前上线会先来帮您，这期间也可以继续问我。"
-)
+HUMAN_LATER = "现在是休息时间（人工服务时间：{hours}），同事最晚{when} 前在这里回复您，提前上线的同事会先来帮您。"
 HUMAN_ALREADY = "已经在帮您联系人工客服了，同事最晚{when} 前在这里回复您，请稍等一下。"
 HUMAN_PROMPT = "已为您接通人工客服，请稍候。"
 HUMAN_AWAY = "同事现在都不在线，您的问题已经记下，最晚{when} 前在这里回复您。这期间我也可以继续帮您。"

@@ -24,6 +24,7 @@ from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.outbox import OutboxRow
 from crm.base.peers import Peers
+from crm.models.member import Identity
 from tests.factories import Make
 
 KF = "wkTEST"
@@ -179,6 +180,32 @@ async def test_tickets_reserved_at_once_never_overfill_a_servicer(app: App, make
 
     got = Counter(await asyncio.gather(*(reserve(one) for one in ids)))
     assert got == {"a": 2, "b": 2, "c": 2, None: 3}
+
+
+async def test_a_customers_own_staff_and_then_who_knows_the_topic_get_the_ticket(app: App, make: Make) -> None:
+    followed, topical = await opened(app, make), await opened(app, make)
+    own = await make.staff("zoe")
+    external_userid = await _customer_of(app, followed)
+    await make.contact(own, external_userid=external_userid)
+    skilled = Policy(skills={"售后": ("yan",)})
+    async with app.sessions.begin() as session:
+        ticket = await session.get_one(Ticket, topical)
+        ticket.skill = "售后"
+    async with app.sessions.begin() as session:
+        candidates = ["abe", "yan", "zoe"]
+        got = [
+            await routing.reserve(session, one, KF, candidates, skilled, now=app.clock.now())
+            for one in (followed, topical)
+        ]
+    assert got == ["zoe", "yan"]
+
+
+async def _customer_of(app: App, ticket_id: int) -> str:
+    """The external_userid under which this ticket's member is known."""
+    member_id = (await read(app, ticket_id)).member_id
+    async with app.sessions.read() as session:
+        found: str = (await session.scalars(sa.select(Identity.value).where(Identity.member_id == member_id))).one()
+        return found
 
 
 async def test_of_two_calls_one_opens_a_ticket(app: App, make: Make) -> None:
