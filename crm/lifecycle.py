@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm.base import events
+from crm.base.bulk import upsert
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import insert
 from crm.lifecycle_rules import USUAL, Limits, Purchase, Verdict, judge
@@ -84,9 +85,8 @@ async def judge_members(
         if has_moved:
             moves.append(_move(member_id, stood.stage if stood else None, verdict, now))
     if rows:
-        told = insert(session, _stages)
-        own = {name: told.excluded[name] for name in ("stage", "since_on", "check_on", "rhythm_days")}
-        await session.execute(told.on_conflict_do_update(index_elements=["member_id"], set_=own), rows)
+        own = ("stage", "since_on", "check_on", "rhythm_days")
+        await session.execute(upsert(session, _stages, "member_id", own), rows)
     await _write_moves(session, moves, today, now)
     return len(moves)
 

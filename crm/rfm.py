@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm import rfm_history
-from crm.base.bulk import day_number, read_numbers, update_columns
+from crm.base.bulk import day_number, read_numbers, update_columns, upsert
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import hold, insert
 from crm.base.errors import Invalid
@@ -58,19 +58,19 @@ async def follow(
     Costs the same however many orders a member has: totals move by the difference. Only an order that stops counting
     makes the member's window be read again. Before the first snapshot there is nothing to move.
     """
-    await hold(session, TOTALS, shared=True)
-    last = await rfm_history.newest(session)
-    if last is None or not changes:
+    if not changes:
         return
-    since = last.taken_on - timedelta(days=last.window_days)
-    rows = await _rows(session, {change.member_id for change in changes})
+    await hold(session, TOTALS, shared=True)
+    rules, rows = await _standing(session, sorted({change.member_id for change in changes}))
+    if rules is None:
+        return
     uncertain = set()
     for change in changes:
         row = rows.setdefault(change.member_id, _Totals(0, 0, None))
-        if not row.move(change, since, zone):
+        if not row.move(change, rules.since, zone):
             uncertain.add(change.member_id)
-    rows |= await _counted_again(session, uncertain, since)
-    await _write(session, rows, _cutoffs(last), today=local_day(now, zone))
+    rows |= await _counted_again(session, uncertain, rules.since)
+    await _write(session, rows, rules.cutoffs, today=local_day(now, zone))
 
 
 async def recount(
@@ -177,13 +177,44 @@ def _inside(standing: Standing, since: date) -> Standing:
     return standing if standing.paid_on is not None and standing.paid_on >= since else _OUTSIDE
 
 
-async def _rows(session: AsyncSession, member_ids: Collection[int]) -> dict[int, _Totals]:
-    """The order's own transaction holds the person, so nobody else moves these rows."""
-    c = _table.c
-    rows = await session.execute(
-        sa.select(c.member_id, c.frequency, c.monetary_fen, c.last_paid_day).where(c.member_id.in_(sorted(member_ids)))
-    )
-    return {row.member_id: _Totals(row.frequency, row.monetary_fen, row.last_paid_day) for row in rows}
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """By what orders are followed since the newest snapshot."""
+
+    since: date
+    cutoffs: Cutoffs | None
+
+
+_newest = sa.select(RfmSnapshot.__table__).order_by(RfmSnapshot.taken_on.desc()).limit(1).subquery()
+_STANDING = sa.select(
+    _newest.c.taken_on,
+    _newest.c.window_days,
+    _newest.c.cutoffs,
+    _table.c.frequency,
+    _table.c.monetary_fen,
+    _table.c.last_paid_day,
+).select_from(_newest.outerjoin(_table, _table.c.member_id == sa.bindparam("member_id")))
+
+
+async def _standing(session: AsyncSession, member_ids: Sequence[int]) -> tuple[_Rules | None, dict[int, _Totals]]:
+    """The current rules and these members' totals: one query for one member, two for many.
+
+    The order's own transaction holds the person, so nobody else moves these rows.
+    """
+    first, *others = member_ids
+    row = (await session.execute(_STANDING, {"member_id": first})).first()
+    if row is None:
+        return None, {}
+    cutoffs = None if row.cutoffs is None else Cutoffs.from_json(row.cutoffs)
+    rules = _Rules(row.taken_on - timedelta(days=row.window_days), cutoffs)
+    rows = {} if row.frequency is None else {first: _Totals(row.frequency, row.monetary_fen, row.last_paid_day)}
+    if others:
+        c = _table.c
+        found = await session.execute(
+            sa.select(c.member_id, c.frequency, c.monetary_fen, c.last_paid_day).where(c.member_id.in_(others))
+        )
+        rows |= {one.member_id: _Totals(one.frequency, one.monetary_fen, one.last_paid_day) for one in found}
+    return rules, rows
 
 
 async def _counted_again(session: AsyncSession, member_ids: Collection[int], since: date) -> dict[int, _Totals]:
@@ -201,9 +232,7 @@ async def _write(session: AsyncSession, rows: dict[int, _Totals], cutoffs: Cutof
         {"member_id": member_id, "snapshot_code": 0, **_scored(rows[member_id], cutoffs, today)}
         for member_id in sorted(rows)
     ]
-    told = insert(session, _table)
-    upsert = told.on_conflict_do_update(index_elements=["member_id"], set_={name: told.excluded[name] for name in _OWN})
-    await session.execute(upsert, written)
+    await session.execute(upsert(session, _table, "member_id", _OWN), written)
 
 
 def _scored(row: _Totals, cutoffs: Cutoffs | None, today: date) -> dict[str, Any]:

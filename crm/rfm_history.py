@@ -6,13 +6,14 @@ A snapshot keeps only the members whose code differs from the one before: of a m
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm.base.bulk import read_numbers
-from crm.base.db import insert
+from crm.base.bulk import insert_columns, read_numbers
+from crm.base.db import insert, is_sqlite
 from crm.base.errors import NotFound
 from crm.models.rfm import RfmChange, RfmSnapshot, Segment
 from crm.rfm_rules import Cutoffs, Ints, Rule, Score, codes, cutoffs_of, decode, score_all
@@ -76,12 +77,10 @@ async def note(
 
 async def append(session: AsyncSession, taken_on: date, members: Ints, changed: Ints) -> None:
     """Codes that differ from the snapshot before, on a day later than all others."""
-    rows = [
-        {"member_id": member_id, "taken_on": taken_on, "code": code}
-        for member_id, code in zip(members.tolist(), changed.tolist(), strict=True)
-    ]
-    if rows:
-        await session.execute(sa.insert(RfmChange), rows)
+    day: Any = taken_on.isoformat() if is_sqlite(session) else taken_on
+    table: Any = RfmChange.__table__
+    rows = [(member_id, day, code) for member_id, code in zip(members.tolist(), changed.tolist(), strict=True)]
+    await insert_columns(session, [table.c.member_id, table.c.taken_on, table.c.code], rows)
 
 
 async def put(session: AsyncSession, taken_on: date, members: Ints, scored: Ints) -> int:
