@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 from aiohttp import web
@@ -15,7 +14,6 @@ from aiohttp import web
 from bot.app import App, Shop
 from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
-from bot.faq import articles
 from bot.faq.learning import Learning
 from bot.faq.live import Live
 from bot.faq.pictures import Pictures
@@ -23,7 +21,7 @@ from bot.handoff.hours import WorkingHours
 from bot.handoff.native import Handover
 from bot.handoff.presses import CardPresses
 from bot.handoff.watch import Watch
-from bot.metrics import ARTICLES, LOOPS_FAILED
+from bot.metrics import LOOPS_FAILED
 from bot.nightly import Nightly
 from bot.reactions import reactions as edge
 from bot.settings import Settings, rfm_rule
@@ -180,17 +178,6 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     site = web.TCPSite(runner, settings.host, settings.port)
     await site.start()
     service.port = runner.addresses[0][1]
-
-
-def load_articles(path: Path | None) -> tuple[articles.Article, ...]:
-    """The FAQ file's good rows; the refused ones are logged with their reasons and lie in FILE.errors.csv."""
-    if path is None:
-        return ()
-    loaded = articles.load(path)
-    for refusal in loaded.refusals:
-        log.warning("faq.row_refused", extra={"row": refusal.row_number, "reason": refusal.reason})
-    ARTICLES.set(len(loaded.articles))
-    return tuple(loaded.articles)
 
 
 def _start_all(loops: Mapping[str, Loop]) -> list[asyncio.Task[None]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bot import logs, reports, schema
-from bot.bootstrap import load_articles, running
+from bot.bootstrap import running
 from bot.commands import imports
 from bot.commands.rfm import rfm_command
 from bot.faq import cli as faq_cli
@@ -98,8 +98,7 @@ def demo(
 @cli.command()
 def ask(question: str, faq: Annotated[Path | None, typer.Option(help="知识库文件")] = None) -> None:
     """What the bot would answer, with candidates and scores."""
-    path = faq or read_settings().faq_file
-    matcher = Matcher(found := load_articles(path))
+    matcher = Matcher(found := faq_cli.known_articles(faq))
     match = matcher.match(question, local_day(SystemClock().now()))
     answers = {article.id: article.answer for article in found}
     verdict = {"answer": "直接回答", "suggest": "请客户选择", "miss": "没有把握，不答"}[match.kind]

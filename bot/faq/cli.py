@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.faq import articles, learning, publish, regression, store, transfer
-from bot.faq.articles import BadArticle, Loaded
+from bot.faq.articles import Article, BadArticle, Loaded
 from bot.faq.files import BadFile
 from bot.faq.learning import ClusterNotFound, Draft
 from bot.faq.publish import MadeWorse, QuestionTaken
@@ -200,6 +201,28 @@ def dismiss(cluster: Annotated[int, typer.Argument(help="siyu faq misses 里的�
             await learning.dismiss(session, cluster, by=by, now=SystemClock().now())
 
     _run(close)
+
+
+def known_articles(file: Path | None) -> tuple[Article, ...]:
+    """What the bot answers from: this file, else what is published, else the file that a start would take in."""
+    if file is None:
+        settings = read_settings()
+        live = asyncio.run(_live(settings.database_url))
+        if live or settings.faq_file is None:
+            return live
+        file = settings.faq_file
+    return articles.load(file).articles
+
+
+async def _live(database_url: str) -> tuple[Article, ...]:
+    sessions = open_sessions(database_url)
+    try:
+        async with sessions.read() as session:
+            return store.contents(await store.published(session))
+    except (SQLAlchemyError, OSError):  # no database yet, or none that is up to date
+        return ()
+    finally:
+        await sessions.close()
 
 
 async def _draft(sessions: Sessions, cluster: int) -> Draft:

@@ -23,8 +23,8 @@ async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Town]:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "sizes.png").write_bytes(PNG)
     (tmp_path / "secret.png").write_bytes(PNG)
-    more = {"faq_pictures": tmp_path / "pictures", "line_gap": timedelta(0)}
-    async with town(database_url, tmp_path, **more) as opened:
+    folder = tmp_path / "pictures"
+    async with town(database_url, tmp_path, faq_pictures=folder, line_gap=timedelta(0)) as opened:
         yield opened
 
 

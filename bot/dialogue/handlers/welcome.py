@@ -1,11 +1,14 @@
 """The first words: when a customer opens the chat, and when they say hello or thanks."""
 
+from itertools import islice
+
 from bot import texts
 from bot.dialogue.router import Router, from_customer, is_event, says
 from bot.dialogue.turn import Choice, Menu, Reply, Text, Turn, as_messages
 from bot.handoff import queue
 from bot.wecom import lanes
 from bot.wecom.kf_items import EnterSession
+from crm.base.clock import local_day
 
 router = Router("welcome")
 MENU_SIZE = 5
@@ -38,8 +41,9 @@ async def thanks(turn: Turn) -> Reply | None:
 
 
 def faq_menu(turn: Turn, *, head: str) -> Menu | Text:
-    """A menu of what customers ask, the first articles of the file; a plain text when there are none."""
-    first = list(turn.app.faq.articles.values())[:MENU_SIZE]
+    """A menu of what customers ask, the first articles that anybody may see today; a plain text without any."""
+    today, articles = local_day(turn.now), turn.app.faq.articles.values()
+    first = list(islice((one for one in articles if one.is_valid(today) and not one.audience), MENU_SIZE))
     if not first:
         return Text(head)
     choices = [Choice(f"faq:{article.id}", article.question) for article in first]

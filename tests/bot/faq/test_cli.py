@@ -116,3 +116,12 @@ def test_articles_are_withdrawn_restored_and_published_by_hand(siyu, file, datab
 def test_an_empty_list_of_misses_says_so(siyu):
     assert "没有待写的答案" in siyu("faq", "misses").stdout
     assert "没有编号 7" in siyu("faq", "draft", "7").stderr
+
+
+def test_ask_answers_from_what_is_published_else_from_the_file(siyu, file, monkeypatch):
+    monkeypatch.setenv("SIYU_FAQ_FILE", str(file))
+    assert "满 88 元包邮" in siyu("ask", "满多少包邮").stdout, "nothing is published yet: the file"
+    siyu("import", "faq", file)
+    siyu("faq", "withdraw", "free")
+    assert "满 88 元包邮" not in siyu("ask", "满多少包邮").stdout
+    assert "满 88 元包邮" in siyu("ask", "满多少包邮", "--faq", file).stdout
