@@ -31,7 +31,9 @@ async def call_person(turn: Turn, reason: Reason) -> Reply:
     due = called.ticket.first_response_due_at or turn.now
     when = say_when(due, now=turn.now)
     if not called.is_new:
-        return Reply.text(texts.HUMAN_ALREADY.format(when=when), *called.messages)
+        late = due <= turn.now or called.ticket.first_response_at is not None
+        words = texts.HUMAN_URGED if late else texts.HUMAN_ALREADY.format(when=when)
+        return Reply.text(words, *called.messages)
     parts = [texts.HUMAN_WHY[reason]]
     if turn.app.handoff.hours.is_open(turn.now):
         parts.append((texts.HUMAN_SOON_COMPLAINT if reason in COMPLAINTS else texts.HUMAN_SOON).format(when=when))
@@ -60,6 +62,19 @@ async def mind_clocks(turn: Turn) -> None:
         )
     elif item.origin is Origin.CUSTOMER and _with_people(turn):
         await queue.customer_spoke(turn.session, turn.conversation.id, policy, now=turn.now)
+        if turn.text and not turn.menu_id:
+            await keep_comment(turn)
+
+
+async def keep_comment(turn: Turn) -> bool:
+    """Whether this was what the customer adds to a rating; then it lies beside it, whoever has the talk by now."""
+    conversation = turn.conversation
+    if state.topic_of(conversation, now=turn.now) != csat.TOPIC:
+        return False
+    ticket_id = int((conversation.topic_data or {}).get("ticket_id", 0))
+    state.set_topic(conversation, None, None, now=turn.now)
+    await csat.comment(turn.session, conversation.id, ticket_id, turn.text)
+    return True
 
 
 def _with_people(turn: Turn) -> bool:

@@ -16,6 +16,7 @@ from bot.wecom import lanes
 from crm.base.outbox import Message
 
 PREFIX = "csat"
+TOPIC = "csat_comment"  # the customer was asked why, a moment ago
 LOW = 2  # stars; from here down somebody looks into it
 COMMENT_CHARS = 500
 RATED_WITHIN = timedelta(days=7)

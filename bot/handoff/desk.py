@@ -43,8 +43,9 @@ class NothingSaid(Invalid):
 
 async def take(session: AsyncSession, ticket_id: int, *, staff: str, policy: Policy, now: datetime) -> Ticket:
     """The ticket is `staff`'s. Raises TicketTaken, TicketClosed, NotAtDesk."""
-    await _open(session, ticket_id)
+    conversation, _ = await _open(session, ticket_id)
     ticket = await queue.take(session, ticket_id, by=staff, now=now)
+    await queue.silence_bot(session, conversation, now=now)
     for name, value in queue.has_it(ticket, staff, policy, now=now).items():
         setattr(ticket, name, value)
     return ticket

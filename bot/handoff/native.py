@@ -173,9 +173,11 @@ class Handover:
         return {"status": TicketStatus.QUEUED, "servicer_userid": None, "retry_at": retry_at, "check_at": now}
 
     async def _to_desk(self, errand: Errand) -> Sent:
-        """In desk mode the session stays where it is; whoever presses 接单, or takes it at the desk, answers."""
+        """The session stays where it is, and whoever takes the ticket answers. At night the bot goes on until then."""
         waiting = _ticket(errand, status=TicketStatus.WAITING, servicer_userid=None, check_at=errand.now)
-        return Sent({"desk": True}, (waiting,), await self._card(errand, ()))
+        at_night = not self._policy.hours.is_open(errand.now)
+        goes_on = (_conversation(errand, human_wanted_at=None),) if at_night else ()
+        return Sent({"desk": True}, (*goes_on, waiting), await self._card(errand, ()))
 
     async def _nobody(self, errand: Errand, why: str, *, ended: bool = False) -> Sent:
         """Nobody can take it now: the ticket and its clocks stay, the bot goes on, and it is tried again."""

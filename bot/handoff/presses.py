@@ -100,6 +100,8 @@ class CardPresses:
                 known.service_state, known.servicer_userid = ServiceState.HUMAN, press.by
                 known.human_wanted_at = None
                 await queue.hush(session, known, now=now)
+            else:
+                await queue.silence_bot(session, known, now=now)
             ticket = await session.get_one(Ticket, press.ticket_id, with_for_update=True)
             if ticket.status is not TicketStatus.CLOSED:
                 for name, value in queue.has_it(ticket, press.by, self._app.handoff, now=now).items():

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.handoff.policy import Policy
 from bot.handoff.triggers import Reason
 from bot.models.conversation import Conversation
-from bot.models.handoff import StepKind, Ticket, TicketStatus, TicketStep
+from bot.models.handoff import StepKind, Ticket, TicketMode, TicketStatus, TicketStep
 from bot.wecom import lanes
 from crm.base import outbox
 from crm.base.db import insert
@@ -18,6 +18,7 @@ from crm.base.errors import Refused
 from crm.base.outbox import Message, OutboxRow
 
 QUOTE_CHARS = 500
+LOST_AFTER = timedelta(minutes=5)  # longer than the sender tries a message without an answer
 OPEN = Ticket.status != TicketStatus.CLOSED
 
 
@@ -69,6 +70,7 @@ async def call(
     The unique index over open tickets is the guard: of two calls one opens. Answers that wait are taken back: they
     would come after the person.
     """
+    mode = policy.mode_of(conversation.open_kfid)
     promise, priority = policy.promises.of(reason), policy.promises.priority_of(reason)
     first = policy.promises.deadline(promise.first_response, since=now)
     resolution = policy.promises.deadline(promise.resolution, since=now)
@@ -77,7 +79,7 @@ async def call(
         member_id=conversation.member_id,
         reason=reason,
         quote=quote[:QUOTE_CHARS],
-        mode=policy.mode_of(conversation.open_kfid),
+        mode=mode,
         priority=priority,
         skill=skill[:40],
         status=TicketStatus.WAITING,
@@ -88,7 +90,8 @@ async def call(
         first_response_due_at=first.due_at,
         resolution_warn_at=resolution.warn_at,
         resolution_due_at=resolution.due_at,
-        check_at=first.warn_at,
+        retry_at=_lost_at(mode, now),
+        check_at=now,
     )
     ticket_id = (await session.scalars(statement.on_conflict_do_nothing().returning(Ticket.id))).first()
     conversation.misses, conversation.missed_at = 0, None
@@ -108,10 +111,17 @@ async def _call_again(session: AsyncSession, conversation: Conversation, *, aske
     ticket = await _locked(session, conversation.id)
     if ticket is None:  # closed this very moment
         raise TicketClosed(0)
-    if not asked or ticket.status is not TicketStatus.WAITING or conversation.human_wanted_at is not None:
+    if not asked or conversation.human_wanted_at is not None:
         return Called(ticket, (), is_new=False)
-    conversation.human_wanted_at = now
+    conversation.human_wanted_at, ticket.status = now, TicketStatus.WAITING  # the bot was asked, so nobody has them
     return Called(ticket, (bring_again(conversation, ticket, now=now),), is_new=False)
+
+
+async def silence_bot(session: AsyncSession, conversation: Conversation, *, now: datetime) -> None:
+    """A person answers from here on, by the same API: the bot says nothing, and takes back what it meant to say."""
+    if conversation.human_wanted_at is None:
+        conversation.human_wanted_at = now
+        await hush(session, conversation, now=now)
 
 
 async def hush(session: AsyncSession, conversation: Conversation, *, now: datetime) -> int:
@@ -249,9 +259,15 @@ async def close(session: AsyncSession, conversation: Conversation, *, now: datet
 def bring_again(conversation: Conversation, ticket: Ticket, *, without: tuple[str, ...] = (), now: datetime) -> Message:
     """Bring a ticket to somebody once more, but not to those `without`; anybody may take it again."""
     ticket.offers += 1
-    ticket.accepted_at = ticket.retry_at = ticket.silence_at = None
+    ticket.accepted_at = ticket.silence_at = None
+    ticket.retry_at = _lost_at(ticket.mode, now)
     ticket.check_at = now
     return lanes.handoff(address(conversation), ticket.id, round_no=ticket.offers, without=without)
+
+
+def _lost_at(mode: TicketMode, now: datetime) -> datetime | None:
+    """When a try of which nothing was heard counts as lost, so that nobody waits in silence for ever."""
+    return now + LOST_AFTER if mode is TicketMode.NATIVE else None
 
 
 async def _locked(session: AsyncSession, conversation_id: int) -> Ticket | None:

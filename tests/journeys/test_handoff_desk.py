@@ -14,8 +14,9 @@ from bot.handoff.queue import TicketClosed, TicketTaken
 from bot.models.handoff import Ticket, TicketStatus
 from bot.settings import HandoffSettings
 from bot.simulator.kf import State
-from tests.journeys.test_handoff_native import cards, state, ticket, told, until_async, until_ticket
-from tests.town import KF, SERVICER, Town, town
+from crm.base.clock import MovableClock
+from tests.journeys.test_handoff_native import NIGHT, cards, state, ticket, told, until_async, until_ticket
+from tests.town import KF, SERVICER, Town, new_simulator, town
 
 OTHER = "liqiang"
 DESK = HandoffSettings(desk_accounts=frozenset({KF}))
@@ -174,3 +175,16 @@ async def test_at_the_desk_too_a_silent_agent_loses_the_ticket(shop: Town) -> No
     await shop.until(lambda: len(cards(shop, SERVICER)) == 2)
     shop.simulator.advance(5 * 60)
     await shop.until(lambda: any("超时" in words for words in told(shop, SERVICER)))
+
+
+async def test_at_night_the_bot_goes_on_until_an_agent_takes_over(database_url: str, tmp_path: Path) -> None:
+    async with town(database_url, tmp_path, simulator=new_simulator(MovableClock(NIGHT)), handoff=DESK) as shop:
+        customer, ticket_id = await called(shop)
+        await shop.quiet()
+        shop.says(customer, "多久发货")
+        await shop.until(lambda: "【发货】" in shop.heard(customer)[-1])
+        await reply(shop, ticket_id, "我还没睡，我来", key="1")
+        await shop.until(lambda: shop.heard(customer)[-1] == "我还没睡，我来")
+        shop.says(customer, "满多少包邮")
+        await shop.quiet()
+        assert shop.heard(customer)[-1] == "我还没睡，我来"

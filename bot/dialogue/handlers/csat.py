@@ -2,19 +2,13 @@
 
 from bot import texts
 from bot.dialogue import sessions, state
-from bot.dialogue.router import Arguments, Router, from_customer, is_text, tapped
+from bot.dialogue.router import Router, from_customer, is_text, tapped
 from bot.dialogue.turn import Reply, Turn
 from bot.handoff import csat
 from bot.handoff.triggers import Reason
 
 router = Router("csat")
-TOPIC = "csat_comment"
 PLEASED = 4
-
-
-def comments(turn: Turn) -> Arguments | None:
-    """The customer was asked why, a moment ago."""
-    return {} if state.topic_of(turn.conversation, now=turn.now) == TOPIC and not turn.menu_id else None
 
 
 @router.on(from_customer, tapped(csat.PREFIX))
@@ -28,16 +22,15 @@ async def rated(turn: Turn, argument: str) -> Reply | None:
         return Reply.text(texts.CSAT_ALREADY)
     if int(stars) >= PLEASED:
         return Reply.text(texts.CSAT_THANKS)
-    state.set_topic(turn.conversation, TOPIC, {"ticket_id": ticket.id}, now=turn.now)
+    state.set_topic(turn.conversation, csat.TOPIC, {"ticket_id": ticket.id}, now=turn.now)
     if int(stars) <= csat.LOW and Reason.BAD_RATING in turn.app.handoff.enabled:
         return await sessions.call_person(turn, Reason.BAD_RATING)
     return Reply.text(texts.CSAT_WHY)
 
 
-@router.on(from_customer, is_text, comments)
+@router.on(from_customer, is_text)
 async def commented(turn: Turn) -> Reply | None:
-    """The next words belong to the rating; a person who was called reads them too."""
-    ticket_id = int((turn.conversation.topic_data or {}).get("ticket_id", 0))
-    state.set_topic(turn.conversation, None, None, now=turn.now)
-    await csat.comment(turn.session, turn.conversation.id, ticket_id, turn.text)
-    return Reply() if turn.conversation.human_wanted_at is not None else Reply.text(texts.CSAT_COMMENT_KEPT)
+    """The next words belong to the rating."""
+    if turn.menu_id or not await sessions.keep_comment(turn):
+        return None
+    return Reply.text(texts.CSAT_COMMENT_KEPT)

@@ -230,3 +230,15 @@ async def test_answers_that_wait_are_taken_back_when_a_person_is_called(app: App
     async with app.sessions.read() as session:
         row = (await session.scalars(sa.select(OutboxRow).where(OutboxRow.lane == lanes.KF))).one()
     assert row.status == "cancelled"
+
+
+async def test_a_try_of_which_nothing_is_heard_is_made_again(app: App, make: Make, clock: FrozenClock) -> None:
+    """The sender gave up while WeCom was down: the customer is not left with a silent bot."""
+    ticket_id = await opened(app, make)
+    clock.advance(minutes=4)
+    await Watch(app).tick()
+    clock.advance(minutes=1)
+    await asyncio.gather(*(Watch(app).tick() for _ in range(3)))
+    async with app.sessions.read() as session:
+        rows = await session.scalars(sa.select(OutboxRow).where(OutboxRow.lane == lanes.KF_HANDOFF))
+        assert [(row.body["ticket_id"], row.body["round"]) for row in rows] == [(ticket_id, 2)]
