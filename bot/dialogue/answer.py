@@ -67,13 +67,16 @@ class Answering:
             open_messages = await _open_messages(session, [one.id for one in conversations])
             members = await _members(session, conversations)
             handled = 0
+            leaving: list[Message] = []
             for conversation in conversations:
                 member, inbounds = members[conversation.member_id or 0], open_messages[conversation.id]
                 is_sure = conversation.id in asked and all(one.received_at <= asked_at for one in inbounds)
                 if conversation.service_state in state.FLEETING and not is_sure:
                     conversation.due_at, handled = now, handled + 1  # news came while we asked: ask again first
                     continue
-                handled += await self._answer(session, conversation, member, inbounds, now=now)
+                leaving += await self._answer(session, conversation, member, inbounds, now=now)
+                handled += len(inbounds)
+            await outbox.put(session, leaving, now=now)
         if handled:
             self._app.peers.tap("send")
         return handled
@@ -86,8 +89,8 @@ class Answering:
         inbounds: Sequence[InboundMessage],
         *,
         now: datetime,
-    ) -> int:
-        """All open messages of one conversation, in order; their answers leave together."""
+    ) -> list[Message]:
+        """What leaves because of all open messages of one conversation, taken in order."""
         says: list[Say] = []
         before: list[Message] = []
         then: list[Message] = []
@@ -113,10 +116,9 @@ class Answering:
                 done.append(inbound)
         if put_off and conversation.due_at is None:
             conversation.due_at = lines.wait_until(put_off[-1].inbound, gap=self._app.line_gap)
-        if done:
-            answers = self._messages(conversation, says, because=done[-1], now=now)
-            await outbox.put(session, [*before, *answers, *then], now=now)
-        return len(inbounds)
+        if not done:
+            return []
+        return [*before, *self._messages(conversation, says, because=done[-1], now=now), *then]
 
     def _among_lines(
         self, put_off: Sequence[Turn], inbound: InboundMessage, later: Sequence[InboundMessage]
