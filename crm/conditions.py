@@ -9,6 +9,7 @@ from datetime import date
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from crm.base.errors import Invalid
 from crm.models.lifecycle import DateKind, Stage
@@ -257,6 +258,12 @@ _CONDITION: TypeAdapter[Any] = TypeAdapter(Condition)
 KINDS = frozenset(kind.model_fields["is_"].default for kind in (*get_args(Leaf), AllOf, AnyOf, Not))
 
 
+class _Schema(GenerateJsonSchema):
+    """The tree names itself, and inside such a loop pydantic leaves the discriminator's map out: `is` says it too."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-discriminator"}  # noqa: RUF012  (pydantic's own way)
+
+
 def read(definition: Any) -> Condition:
     """A condition from its JSON, as Python reads it. Raises DefinitionWrong with every mistake."""
     if _depth(definition) > DEEPEST:
@@ -278,7 +285,7 @@ def write(condition: Condition) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a definition."""
-    return _CONDITION.json_schema()
+    return _CONDITION.json_schema(schema_generator=_Schema)
 
 
 def leaves(condition: Condition) -> Iterator[Leaf]:
@@ -293,17 +300,13 @@ def leaves(condition: Condition) -> Iterator[Leaf]:
 
 
 def _depth(definition: Any) -> int:
-    """How deep dicts and lists lie in each other; stops counting when it is too much. JSON may nest without end."""
+    """How many conditions lie inside each other; stops counting when it is too many. JSON may nest without end."""
     depth, level = 0, [definition]
-    while level and depth <= DEEPEST * 2:
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
+    while level and depth <= DEEPEST:
+        inner = [one["of"] for one in level if isinstance(one, dict) and "of" in one]
+        level = [part for of in inner for part in (of if isinstance(of, list) else [of])]
         depth += 1
-    return depth // 2
+    return depth
 
 
 def _mistake(error: Any) -> dict[str, str]:
