@@ -21,8 +21,8 @@ FROM_FILE = "file"  # who saved what came from SIYU_FAQ_FILE
 class Live:
     """Watches the version and swaps `app.faq` when there is a newer one."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, *, look_every: float = LOOK_EVERY) -> None:
+        self._app, self._look_every = app, look_every
 
     async def open(self, file: Path | None) -> None:
         """What customers see, before the first of them asks; `file` is taken in when it has changed."""
@@ -33,7 +33,7 @@ class Live:
     async def run(self) -> None:
         """Forever: look when tapped, and now and then in case a tap was lost."""
         while True:
-            await self._app.peers.wait("faq", seconds=LOOK_EVERY)
+            await self._app.peers.wait("faq", seconds=self._look_every)
             await self.refresh()
 
     async def refresh(self) -> bool:

@@ -104,7 +104,7 @@ async def test_a_publication_reaches_a_second_service_of_the_same_database(shop:
         return  # one process, by a lock on the file
     async with running(shop.service.settings, clock=shop.clock, chance=random.Random(8), works=False) as other:
         await put(shop, Article("new", "你们几点关门", (), "晚上九点。"))
-        await shop.until(lambda: _knows(other, "new"), seconds=1.5)
+        await shop.until(lambda: _knows(other, "new"))
         assert other.app.faq.version == shop.service.app.faq.version
 
 
