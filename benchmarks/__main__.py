@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import callbacks, memory, report, roundtrip
+from benchmarks import callbacks, crm, memory, report, roundtrip
 
-ALL = (callbacks, roundtrip, memory)
+ALL = (callbacks, roundtrip, memory, crm)
 
 
 def main() -> None:

@@ -32,7 +32,9 @@ AsOf = Annotated[
 ]
 Orders = Annotated[
     Path | None,
-    typer.Option(help="不动数据库，给这份 CSV 打分：order_id, member_id, paid_at, kind, amount", exists=True),
+    typer.Option(
+        help="不动数据库，给这份 CSV 打分：order_id, member_id, paid_at, kind, amount", exists=True, dir_okay=False
+    ),
 ]
 Window = Annotated[int, typer.Option(help="给文件打分时看最近多少天", min=1, max=3650)]
 Compare = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="和这一天的快照比：谁从哪一类到了哪一类")]
@@ -69,6 +71,8 @@ def rfm_command(
         _fail(f"这不是一份能读的 CSV：{refused.problem}")
     except SnapshotNotFound as refused:
         _fail(f"{refused.taken_on} 没有快照，先运行 siyu rfm --as-of {refused.taken_on}")
+    except OSError as wrong:
+        _fail(f"读写文件出错：{wrong.filename or ''} {wrong.strerror or wrong}")
     except DayNotOver as refused:
         _fail(f"{refused.as_of} 还没到，打不了分")
 
