@@ -39,7 +39,8 @@ async def too_many(turn: Turn) -> Reply | None:
     if since is None or not since <= at < since + FLOOD_TIME:
         conversation.flood_since, conversation.flood_count = at, 0
     conversation.flood_count = min(conversation.flood_count + 1, FLOOD_MESSAGES + 2)
-    if conversation.flood_count <= FLOOD_MESSAGES or triggers.asks_for_person(turn.text):
+    a_person_comes = conversation.human_wanted_at is not None or triggers.asks_for_person(turn.text)
+    if conversation.flood_count <= FLOOD_MESSAGES or a_person_comes:
         return None
     return Reply.text(texts.FLOOD) if conversation.flood_count == FLOOD_MESSAGES + 1 else Reply()
 
