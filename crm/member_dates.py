@@ -2,7 +2,7 @@
 
 import calendar
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -55,11 +55,7 @@ async def remember(
         raise NoSuchDay(month, day)
     row = {"month": month, "day": day, "year": year, "next_on": next_coming(month, day, local_day(now, zone))}
     told = insert(session, MemberDate).values(member_id=member_id, kind=kind, whose=whose, **row)
-    same_day = sa.and_(MemberDate.month == month, MemberDate.day == day)  # told again: it must not come twice
-    next_on = sa.case((same_day, MemberDate.next_on), else_=row["next_on"])
-    await session.execute(
-        told.on_conflict_do_update(index_elements=["member_id", "kind", "whose"], set_={**row, "next_on": next_on})
-    )
+    await session.execute(told.on_conflict_do_update(index_elements=["member_id", "kind", "whose"], set_=row))
 
 
 async def forget(session: AsyncSession, member_id: int, kind: DateKind, *, whose: str = "") -> None:
@@ -79,23 +75,28 @@ async def of(session: AsyncSession, member_id: int) -> list[MemberDate]:
 
 
 async def come(session: AsyncSession, *, now: datetime, zone: ZoneInfo = SHANGHAI, limit: int = TOGETHER) -> int:
-    """Tell of the days that have come, up to `limit`; returns how many, so that the caller goes on until 0.
+    """Tell of the days that have come, up to `limit`; returns how many it touched, so that the caller goes on until 0.
 
-    Moving `next_on` to the coming year in the same transaction is what makes it once a year.
+    `told_on` moves in the same transaction as the event: that makes it once a year. A day stays the next one until it
+    is over, so that who has their birthday today is found by it all day.
     """
     today = local_day(now, zone)
+    untold = sa.or_(MemberDate.told_on.is_(None), MemberDate.told_on < MemberDate.next_on)
     rows = await session.scalars(
         sa.select(MemberDate)
-        .where(MemberDate.next_on <= today)
+        .where(MemberDate.next_on <= today, sa.or_(MemberDate.next_on < today, untold))
         .order_by(MemberDate.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
     found = list(rows)
-    await events.append_all(session, [_came(one) for one in found], now=now)
+    came = [one for one in found if one.told_on is None or one.told_on < one.next_on]
+    await events.append_all(session, [_came(one) for one in came], now=now)
     for one in found:
-        one.next_on = next_coming(one.month, one.day, today + timedelta(days=1))
+        one.told_on = one.next_on
+        if one.next_on < today:
+            one.next_on = next_coming(one.month, one.day, today)
     await session.flush()
     return len(found)
 

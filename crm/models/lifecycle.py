@@ -85,4 +85,5 @@ class MemberDate(Base):
     month: Mapped[int] = mapped_column(sa.SmallInteger())
     day: Mapped[int] = mapped_column(sa.SmallInteger())
     year: Mapped[int | None] = mapped_column(sa.SmallInteger())  # of birth, when told
-    next_on: Mapped[date]  # the next time it comes, shop-local; 29 February comes on the 28th in common years
+    next_on: Mapped[date]  # today or later, shop-local; 29 February comes on the 28th in common years
+    told_on: Mapped[date | None]  # the last coming that was told of: today's is told once and stays today's

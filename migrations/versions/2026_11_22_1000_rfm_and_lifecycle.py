@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("day", sa.SmallInteger, nullable=False),
         sa.Column("year", sa.SmallInteger, nullable=True),
         sa.Column("next_on", sa.Date, nullable=False),
+        sa.Column("told_on", sa.Date, nullable=True),
         sa.UniqueConstraint("member_id", "kind", "whose"),
         sa.CheckConstraint("month BETWEEN 1 AND 12 AND day BETWEEN 1 AND 31", name="day_of_a_year"),
     )

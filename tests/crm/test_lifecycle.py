@@ -251,6 +251,8 @@ async def test_a_day_told_again_does_not_come_again_and_one_slept_through_comes_
 
     await tell(9)
     assert [one.came_on for one in await came(sessions, clock)] == [TODAY]
+    async with sessions.read() as session:
+        assert [one.next_on for one in await member_dates.of(session, member.id)] == [TODAY]  # all day
     await tell(9)
     assert await came(sessions, clock) == []
     await tell(10)  # corrected
