@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm import members, order_changes
 from crm.base import events
-from crm.base.db import insert
+from crm.base.db import insert, is_among
 from crm.base.errors import Busy
 from crm.members import CHANCE, MemberEnrolled, MemberNotFound, Profile
 from crm.models.consent import Consent
@@ -87,7 +87,9 @@ async def enrol(
 ) -> Member:
     """The member this person is, becoming one if need be. One query when every key is already theirs."""
     rows = await session.execute(
-        sa.select(Member, Identity.id).join(Identity, Identity.member_id == Member.id).where(_among(person.keys))
+        sa.select(Member, Identity.id)
+        .join(Identity, Identity.member_id == Member.id)
+        .where(_among(session, person.keys))
     )
     known: list[Member] = [member for member, _ in rows]
     if len(known) == len(set(person.keys)) and len({member.id for member in known}) == 1:
@@ -255,15 +257,18 @@ async def owners_of(session: AsyncSession, keys: Collection[Key]) -> dict[Key, i
         return {}
     rows = await session.execute(
         sa.select(Identity.kind, Identity.value, Identity.member_id)
-        .where(_among(keys))
+        .where(_among(session, keys))
         .order_by(Identity.id)
         .with_for_update(key_share=True)  # SQLite has one writer and needs none
     )
     return {(row.kind, row.value): row.member_id for row in rows}
 
 
-def _among(keys: Collection[Key]) -> sa.ColumnElement[bool]:
+def _among(session: AsyncSession, keys: Collection[Key]) -> sa.ColumnElement[bool]:
     by_kind = groupby(sorted(set(keys)), key=lambda key: key[0])
     return sa.or_(
-        *(sa.and_(Identity.kind == kind, Identity.value.in_([value for _, value in some])) for kind, some in by_kind)
+        *(
+            sa.and_(Identity.kind == kind, is_among(session, Identity.value, [value for _, value in some]))
+            for kind, some in by_kind
+        )
     )

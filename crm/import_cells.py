@@ -52,6 +52,8 @@ def text(cell: Cell) -> str:
 
 def number(cell: Cell, *, longest: int) -> str:
     """A number that names something (an order, a member, a phone): digits that Excel turned into a float come back."""
+    if isinstance(cell, str) and cell.isalnum() and len(cell) <= longest and not _SCIENTIFIC.match(cell):
+        return cell  # nearly all of them
     found = text(cell)
     if _SCIENTIFIC.match(found):
         raise BadCell(f"科学计数法丢了后面的数字，请把这一列设成“文本”再导出：{found}")
@@ -66,7 +68,11 @@ def fen(cell: Cell) -> int | None:
     """An amount in yuan as fen, half a fen rounded away from zero; None when empty. May be negative."""
     if cell is None or cell == "":
         return None
-    if isinstance(cell, bool | datetime | date):
+    if isinstance(cell, str):
+        yuan, _, rest = cell.partition(".")
+        if len(rest) == 2 and len(cell) < 12 and yuan.isdigit() and rest.isdigit() and cell.isascii():
+            return int(yuan) * 100 + int(rest)  # nearly all of them
+    elif isinstance(cell, bool | datetime | date):
         raise BadCell(f"不是金额：{cell}")
     try:
         value = Decimal(repr(cell)) if isinstance(cell, float) else Decimal(cell)
@@ -94,7 +100,11 @@ def instant(cell: Cell, *, zone: ZoneInfo, now: datetime, earliest: datetime = E
     """An instant in UTC; without a zone it is shop-local. Dates may be text or Excel's day numbers."""
     if cell is None or cell == "":
         return None
-    found = _instant(cell)
+    found: datetime | None
+    try:
+        found = datetime.fromisoformat(cell)  # type: ignore[arg-type]  # nearly all of them
+    except (TypeError, ValueError):
+        found = _instant(cell)
     if found is None:
         return None
     try:
@@ -115,10 +125,7 @@ def _instant(cell: Cell) -> datetime | None:
         return datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001  (shop-local, see instant())
     if isinstance(cell, int | float):
         return _from_day_number(float(cell), cell)
-    try:
-        return datetime.fromisoformat(cell) if cell is not None and len(cell) > 8 else _written(cell)
-    except ValueError:
-        return _written(cell)
+    return _written(cell)
 
 
 def _written(cell: Cell) -> datetime | None:

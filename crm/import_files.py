@@ -30,7 +30,7 @@ class BadFile(Exception):
     """Why nothing of a file can be taken; the message is for the person who keeps the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """One row as read: its cells by our names of the columns, or why it could not be read."""
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm import orders
 from crm.base import events
 from crm.base.clock import SHANGHAI, local_day
-from crm.base.db import hold, insert_new
+from crm.base.db import hold, insert_all, insert_new, is_among
 from crm.base.errors import ShopError
 from crm.models.order import EarlyNews, Order, OrderLine, OrderStatus, Refund
 from crm.order_changes import OrderChange, Standing
@@ -69,13 +69,15 @@ async def place_all(
     known = {
         row.external_no: row
         for row in await session.execute(
-            sa.select(*KNOWN).where(Order.source == source, Order.external_no.in_(numbers))
+            sa.select(*KNOWN).where(Order.source == source, is_among(session, Order.external_no, numbers))
         )
     }
     lines = await _known_lines(session, [row.id for row in known.values()]) if known else {}
     early = set(
         await session.scalars(
-            sa.select(EarlyNews.order_no).where(EarlyNews.source == source, EarlyNews.order_no.in_(numbers))
+            sa.select(EarlyNews.order_no).where(
+                EarlyNews.source == source, is_among(session, EarlyNews.order_no, numbers)
+            )
         )
     )
     fresh, rest, written = [], [], Written()
@@ -120,7 +122,7 @@ async def refund_all(
         for one in told
     ]
     new_ids = await insert_new(session, rows, returning=Refund.id)
-    new = list(await session.scalars(sa.select(Refund).where(Refund.id.in_(new_ids)))) if new_ids else []
+    new = list(await session.scalars(sa.select(Refund).where(is_among(session, Refund.id, new_ids)))) if new_ids else []
     changes = [
         OrderChange(
             order_id=None, member_id=row.member_id, after=Standing(refunded_fen=row.amount_fen), at=row.refunded_at
@@ -156,7 +158,7 @@ async def _known_lines(session: AsyncSession, order_ids: Sequence[int]) -> Mappi
             *(OrderLine.order_id, OrderLine.sku, OrderLine.name, OrderLine.category),
             *(OrderLine.quantity, OrderLine.price_fen),
         )
-        .where(OrderLine.order_id.in_(order_ids))
+        .where(is_among(session, OrderLine.order_id, order_ids))
         .order_by(OrderLine.order_id, OrderLine.line_no)
     )
     found: dict[int, list[Line]] = {}
@@ -170,7 +172,7 @@ async def _add_all(session: AsyncSession, told: Sequence[Told], *, now: datetime
     if not told:
         return
     rows = [_row(one, now=now, zone=zone) for one in told]
-    await insert_new(session, rows, returning=Order.id)
+    await insert_all(session, Order.__table__, rows)
     ids = await _ids_of(session, told)
     await _add_lines(session, told, ids)
     changes = [
@@ -212,7 +214,7 @@ def _row(told: Told, *, now: datetime, zone: ZoneInfo) -> dict[str, Any]:
 async def _ids_of(session: AsyncSession, told: Sequence[Told]) -> dict[str, int]:
     rows = await session.execute(
         sa.select(Order.external_no, Order.id).where(
-            Order.source == told[0].source, Order.external_no.in_([one.external_no for one in told])
+            Order.source == told[0].source, is_among(session, Order.external_no, [one.external_no for one in told])
         )
     )
     return {row.external_no: row.id for row in rows}
@@ -232,7 +234,7 @@ async def _add_lines(session: AsyncSession, told: Sequence[Told], ids: Mapping[s
         for one in told
         for line_no, line in enumerate(one.lines or (), 1)
     ]
-    await insert_new(session, rows, returning=OrderLine.id)
+    await insert_all(session, OrderLine.__table__, rows)
 
 
 def _news(row: Mapping[str, Any], ids: Mapping[str, int]) -> list[OrderPlaced | OrderPaid]:

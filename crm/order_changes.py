@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm.base.db import insert
+from crm.base.db import insert_all, is_among
 from crm.models.order import MemberOrders, Order, OrderStatus, Refund
 
 
@@ -82,14 +82,14 @@ async def add_up(session: AsyncSession, changes: Sequence[OrderChange]) -> None:
         if before.counts and (not after.counts or after.paid_at != before.paid_at):
             stale.add(change.member_id)
     if rows:
-        await session.execute(_move(session), [rows[member_id] for member_id in sorted(rows)])
+        await _move(session, [rows[member_id] for member_id in sorted(rows)])
     if stale:
         await _read_again(session, stale)
 
 
 async def recount(session: AsyncSession, member_ids: Collection[int]) -> None:
     """Make these members' totals anew from their orders and refunds."""
-    await session.execute(_move(session), [_no_change(member_id) for member_id in sorted(set(member_ids))])
+    await _move(session, [_no_change(member_id) for member_id in sorted(set(member_ids))])
     await _read_again(session, member_ids)
 
 
@@ -105,24 +105,20 @@ def _no_change(member_id: int) -> dict[str, Any]:
     }
 
 
-def _move(session: AsyncSession) -> sa.Insert:
-    """The row is locked from here to the commit, so what is read after it cannot be outrun."""
-    table = MemberOrders.__table__
-    told = insert(session, table)
-    mine, new = table.c, told.excluded
-    return told.on_conflict_do_update(
-        index_elements=["member_id"],
-        set_={
-            **{name: mine[name] + new[name] for name in ("orders", "paid_fen", "refunded_fen")},
-            "first_paid_at": _either(mine.first_paid_at, new.first_paid_at, mine.first_paid_at < new.first_paid_at),
-            "last_paid_at": _either(mine.last_paid_at, new.last_paid_at, mine.last_paid_at > new.last_paid_at),
-            "last_paid_on": _either(mine.last_paid_on, new.last_paid_on, mine.last_paid_on > new.last_paid_on),
-        },
-    )
+async def _move(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    """The rows are locked from here to the commit, so what is read after it cannot be outrun."""
+    await insert_all(session, MemberOrders.__table__, rows, conflict=_ADD)
 
 
-def _either(mine: Any, new: Any, better: Any) -> sa.ColumnElement[Any]:
-    return sa.case((sa.or_(new.is_(None), better), mine), else_=new)
+def _better(name: str, sign: str) -> str:
+    mine, new = f"member_orders.{name}", f"excluded.{name}"
+    return f"{name} = CASE WHEN {new} IS NULL OR {mine} {sign} {new} THEN {mine} ELSE {new} END"
+
+
+_SUMS = ", ".join(f"{name} = member_orders.{name} + excluded.{name}" for name in ("orders", "paid_fen", "refunded_fen"))
+_FIRST = _better("first_paid_at", "<")
+_LAST = ", ".join(_better(name, ">") for name in ("last_paid_at", "last_paid_on"))
+_ADD = f"(member_id) DO UPDATE SET {_SUMS}, {_FIRST}, {_LAST}"
 
 
 async def _read_again(session: AsyncSession, member_ids: Collection[int]) -> None:
@@ -134,7 +130,7 @@ async def _read_again(session: AsyncSession, member_ids: Collection[int]) -> Non
     refunded = sa.select(sa.func.coalesce(sa.func.sum(Refund.amount_fen), nothing))
     await session.execute(
         sa.update(MemberOrders)
-        .where(MemberOrders.member_id.in_(sorted(set(member_ids))))
+        .where(is_among(session, MemberOrders.member_id, sorted(set(member_ids))))
         .values(
             orders=of_orders(sa.func.coalesce(sa.func.sum(sa.case((counts, 1), else_=0)), nothing)),
             paid_fen=of_orders(sa.func.coalesce(sa.func.sum(Order.paid_fen), nothing)),

@@ -2,7 +2,7 @@
 
 import enum
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -174,7 +174,10 @@ def insert(session: AsyncSession | AsyncConnection, table: Any) -> postgresql.In
 
 
 async def insert_new(
-    connection: AsyncSession | AsyncConnection, rows: Sequence[Mapping[str, Any]], *, returning: Any
+    connection: AsyncSession | AsyncConnection,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    returning: Any,
 ) -> list[Any]:
     """Insert rows, leaving out those whose unique keys are known; returns that column of the new ones, in any order.
 
@@ -195,27 +198,71 @@ async def insert_new(
     return list(found.scalars().all())
 
 
+async def insert_all(
+    session: AsyncSession, table: sa.FromClause, rows: Sequence[Mapping[str, Any]], *, conflict: str = "DO NOTHING"
+) -> None:
+    """Like `insert_new` where nobody needs to know which rows were new: on SQLite at a third of its cost.
+
+    conflict: what else to do about known rows, as SQL after ON CONFLICT.
+    """
+    if not rows:
+        return
+    connection, names = await session.connection(), tuple(rows[0])
+    processors = _processors(connection.dialect, table, names)
+    columns = [
+        [row[name] if process is None else process(row[name]) for row in rows] for name, process in processors.items()
+    ]
+    if is_sqlite(connection):
+        places = ", ".join("?" * len(names))
+        statement = f"{_insert_into(connection.dialect, table, names)} VALUES ({places}) ON CONFLICT {conflict}"
+        await connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
+        return
+    source = _all_rows(connection.dialect, table, names)
+    statement = f"{_insert_into(connection.dialect, table, names)} {source} ON CONFLICT {conflict}"
+    await connection.exec_driver_sql(statement, tuple(columns))
+
+
 @lru_cache(maxsize=64)
 def _bulk_insert(
     dialect: Dialect, returning: sa.Column[Any], names: tuple[str, ...]
 ) -> tuple[str, dict[str, Callable[[Any], Any] | None]]:
-    """The statement, and what turns a value into the driver's, by column.
+    """The statement, and what turns a value into the driver's, by column."""
+    table = returning.table
+    statement = (
+        f"{_insert_into(dialect, table, names)} {_all_rows(dialect, table, names)}"
+        f" ON CONFLICT DO NOTHING RETURNING {dialect.identifier_preparer.quote(returning.name)}"
+    )
+    return statement, _processors(dialect, table, names)
 
-    SQLite reads all rows from one JSON text, PostgreSQL one array a column.
-    """
-    table, quoted = returning.table, dialect.identifier_preparer.quote
-    types = {name: table.c[name].type for name in names}
+
+def _insert_into(dialect: Dialect, table: Any, names: tuple[str, ...]) -> str:
+    quoted = dialect.identifier_preparer.quote
+    return f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, names))})"
+
+
+def _all_rows(dialect: Dialect, table: Any, names: tuple[str, ...]) -> str:
+    """SQL for all rows at once: SQLite reads them from one JSON text, PostgreSQL one array a column."""
     if dialect.name == "sqlite":
         source = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(names)))
-        source = f"SELECT {source} FROM json_each(?) WHERE true"
-    else:
-        arrays = (f"${place}::{kind.compile(dialect)}[]" for place, kind in enumerate(types.values(), 1))
-        source = f"SELECT * FROM unnest({', '.join(arrays)})"
-    statement = (
-        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, names))}) {source}"
-        f" ON CONFLICT DO NOTHING RETURNING {quoted(returning.name)}"
-    )
-    return statement, {name: kind.dialect_impl(dialect).bind_processor(dialect) for name, kind in types.items()}
+        return f"SELECT {source} FROM json_each(?) WHERE true"
+    kinds = (table.c[name].type.compile(dialect) for name in names)
+    return f"SELECT * FROM unnest({', '.join(f'${place}::{kind}[]' for place, kind in enumerate(kinds, 1))})"
+
+
+def _processors(dialect: Dialect, table: Any, names: tuple[str, ...]) -> dict[str, Callable[[Any], Any] | None]:
+    return {name: table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names}
+
+
+def is_among(session: AsyncSession | AsyncConnection, column: Any, values: Collection[Any]) -> sa.ColumnElement[bool]:
+    """SQL for `column IN values`, texts or numbers, as one parameter however many they are.
+
+    An IN list is spelled anew for each number of values: for 2,000 of them that was half the cost of the lookup.
+    """
+    if is_sqlite(session):
+        told = sa.func.json_each(sa.bindparam(None, to_json(list(values)), sa.Text())).table_valued("value")
+        return column.in_(sa.select(told.c.value))  # type: ignore[no-any-return]
+    array = sa.bindparam(None, list(values), postgresql.ARRAY(column.type))
+    return column == sa.func.any(array)  # type: ignore[no-any-return]
 
 
 def is_sqlite(session: AsyncSession | AsyncConnection) -> bool:

@@ -75,6 +75,7 @@ async def test_all_orders_of_the_shop_come_in_once(sessions: Sessions, tmp_path:
     assert not (tmp_path / "orders.csv.errors.csv").exists()
 
 
+@pytest.mark.timeout(400)  # half a million rows, on a busy machine
 async def test_all_lines_of_the_shop_come_in_once(sessions: Sessions, tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
     with lzma.open(DATA / "online_retail_lines.csv.xz") as packed, path.open("wb") as file:
