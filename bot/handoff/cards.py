@@ -135,7 +135,7 @@ async def last_turns(session: AsyncSession, to: lanes.KfAddress) -> list[str]:
     )
     lines = [(row.sent_at, _heard(row)) for row in heard]
     lines += [(row.created_at, f"机器人：{_said(row.body['message'])}") for row in said]
-    return [cut(words, TURN_BYTES)[0] for _, words in sorted(lines)[-TURNS:]]
+    return [cut(" ".join(words.split()), TURN_BYTES)[0] for _, words in sorted(lines)[-TURNS:]]
 
 
 def _heard(row: InboundMessage) -> str:
