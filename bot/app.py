@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from bot.faq.articles import Article
 from bot.faq.matcher import Matcher
+from bot.faq.semantic import Semantics
 from bot.handoff.policy import Policy
 from crm.base.clock import Clock
 from crm.base.db import Sessions
@@ -28,9 +29,9 @@ class Faq:
     from.
     """
 
-    def __init__(self, articles: Iterable[Article] = (), version: int = 0) -> None:
+    def __init__(self, articles: Iterable[Article] = (), version: int = 0, semantics: Semantics | None = None) -> None:
         self.articles = {article.id: article for article in articles}
-        self.matcher = Matcher(self.articles.values())
+        self.matcher = Matcher(self.articles.values(), semantics=semantics)
         self.version = version
 
 
@@ -43,6 +44,7 @@ class App:
     sessions: Sessions
     peers: Peers
     faq: Faq = field(default_factory=Faq)
+    semantics: Semantics | None = None  # the model that knows what texts mean, where one is set up
     shop: Shop = field(default_factory=Shop)
     handoff: Policy = field(default_factory=Policy)
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent

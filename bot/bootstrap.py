@@ -17,6 +17,7 @@ from bot.dialogue.handlers import root
 from bot.faq.learning import Learning
 from bot.faq.live import Live
 from bot.faq.pictures import Pictures
+from bot.faq.semantic import EmbeddingServer, Semantics, local_semantics
 from bot.handoff.hours import WorkingHours
 from bot.handoff.native import Handover
 from bot.handoff.presses import CardPresses
@@ -111,10 +112,14 @@ async def running(
             reply_deadline=settings.reply_deadline,
             line_gap=settings.line_gap,
             asks_usefulness=settings.faq_asks_usefulness,
+            semantics=_semantics(settings),
         )
         live = Live(app)
         await live.open(settings.faq_file)
         stack.push_async_callback(_stop_all, _start_all({"faq": live.run}))
+        if app.semantics is not None:
+            stack.callback(app.semantics.close)
+            stack.push_async_callback(_stop_all, _start_all({"faq_meaning": live.deepen}))
         inbox = Inbox(sessions, peers)
         service = Service(settings, app, client, inbox, None)
         if works:
@@ -126,6 +131,23 @@ async def running(
             stack.push_async_callback(inbox.stop)
             await _listen(service, stack)
         yield service
+
+
+def _semantics(settings: Settings) -> Semantics | None:
+    """The model the operator chose; said aloud when it is not installed, and then the bot does without."""
+    limit = settings.faq_meaning_limit.total_seconds()
+    if settings.faq_meaning == "server" and settings.faq_embeddings_url is not None:
+        key = settings.faq_embeddings_key
+        server = EmbeddingServer(
+            settings.faq_embeddings_url, settings.faq_embeddings_model, key.get_secret_value() if key else ""
+        )
+        return Semantics(server, file=settings.faq_vectors, limit_seconds=limit)
+    if settings.faq_meaning == "off":
+        return None
+    found = local_semantics(settings.faq_vectors, limit_seconds=limit)
+    if found is None:
+        log.warning("faq.model_missing", extra={"remedy": "pip install siyu[semantic]"})
+    return found
 
 
 def _loops(service: Service) -> Mapping[str, Loop]:

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 import uvloop
 from rich.console import Console
-from rich.table import Table
 
 from bot import logs, reports, schema
 from bot.bootstrap import running
 from bot.commands import imports
 from bot.commands.rfm import rfm_command
 from bot.faq import cli as faq_cli
+from bot.faq import trial
 from bot.faq.matcher import Matcher
 from bot.settings import Settings, WrongSettings, read_settings
 from bot.web.status import problems
@@ -96,20 +96,18 @@ def demo(
 
 
 @cli.command()
-def ask(question: str, faq: Annotated[Path | None, typer.Option(help="知识库文件")] = None) -> None:
-    """What the bot would answer, with candidates and scores."""
-    matcher = Matcher(found := faq_cli.known_articles(faq))
-    match = matcher.match(question, local_day(SystemClock().now()))
-    answers = {article.id: article.answer for article in found}
-    verdict = {"answer": "直接回答", "suggest": "请客户选择", "miss": "没有把握，不答"}[match.kind]
-    out.print(f"[bold]{verdict}[/]（知识库 {len(found)} 篇）")
-    if match.kind == "answer":
-        out.print(answers[match.hits[0].article_id])
-    table = Table("得分", "标准问题", "最接近的问法", "编号")
-    for hit in match.hits:
-        table.add_row(f"{hit.score:.3f}", hit.question, hit.matched, hit.article_id)
-    if match.hits:
-        out.print(table)
+def ask(
+    question: str,
+    faq: Annotated[Path | None, typer.Option(help="知识库文件")] = None,
+    tier: Annotated[trial.Tier, typer.Option(help="auto：装了语义模型就用")] = "auto",
+) -> None:
+    """What the bot would answer, with candidates, scores and the reason."""
+    found = faq_cli.known_articles(faq)
+    semantics = trial.chosen_semantics(tier, trial.VECTORS)
+    matcher = Matcher(found, semantics=semantics)
+    if semantics is not None:
+        semantics.think([question])
+    trial.say_match(found, question, matcher, matcher.match(question, local_day(SystemClock().now())))
 
 
 @cli.command()

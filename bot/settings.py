@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     faq_file: Path | None = None  # CSV, XLSX or JSONL, taken into the database at start when it has changed
     faq_pictures: Path | None = None  # folder of the pictures that articles name by file
     faq_questions_kept: timedelta = timedelta(days=180)  # what customers asked, for the list of answers to write
+    faq_meaning: Literal["off", "local", "server"] = "off"  # the semantic tier: the model of the extra, or a server
+    faq_vectors: Path = Path("var/faq-vectors.npz")  # what the model said of the articles: a restart is quick
+    faq_meaning_limit: timedelta = timedelta(seconds=0.3)  # after that the lexical answer stands
+    faq_embeddings_url: Address | None = None  # an OpenAI-compatible server, as http://127.0.0.1:8000/v1
+    faq_embeddings_model: str = ""
+    faq_embeddings_key: SecretStr | None = None
     faq_asks_usefulness: bool = False  # 有帮助/没帮助 below an answer, where it costs no message of its own
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     kf_poll: timedelta = timedelta(seconds=60)  # pull without a callback this often: callbacks can get lost

@@ -19,6 +19,7 @@ from bot import texts
 from bot.app import App
 from bot.dialogue import lines, sessions, state
 from bot.dialogue.router import Router
+from bot.dialogue.thinking import think_ahead
 from bot.dialogue.turn import PUT_OFF, SILENCE, Choice, Reply, Say, Text, Turn, as_messages, ask_whether_it_helped
 from bot.handoff import queue
 from bot.handoff.triggers import Reason
@@ -37,6 +38,7 @@ from crm.models.member import Member
 log = logging.getLogger(__name__)
 
 ROUND = 100  # conversations a transaction answers
+ROUND_SECONDS = 0.5  # then it commits what it has: no answer waits for a hundred others, and a death loses little work
 MESSAGES = 1000  # open messages of one conversation taken together: many answers then share few sends
 TRIES = 3
 AGAIN = (timedelta(seconds=1), timedelta(seconds=5))  # after the first and the second failure
@@ -61,6 +63,7 @@ class Answering:
         """Answer some conversations in one transaction; returns how many messages were handled or put off."""
         asked_at = self._app.clock.now()
         asked = await self._learn_states()
+        await think_ahead(self._app, now=asked_at)
         now = self._app.clock.now()
         async with self._app.sessions.begin() as session:
             conversations = await _take_due(session, now=now)
@@ -68,7 +71,10 @@ class Answering:
             members = await _members(session, conversations)
             handled = 0
             leaving: list[Message] = []
+            began = self._app.clock.monotonic()
             for conversation in conversations:
+                if handled and self._app.clock.monotonic() - began > ROUND_SECONDS:
+                    break  # the rest stay due
                 member, inbounds = members[conversation.member_id or 0], open_messages[conversation.id]
                 is_sure = conversation.id in asked and all(one.received_at <= asked_at for one in inbounds)
                 if conversation.service_state in state.FLEETING and not is_sure:

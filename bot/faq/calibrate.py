@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.faq.grams import Floats
+from bot.faq.index import Question
 from bot.faq.ranking import Hit, Ranking, confidence
 
 SAMPLE = 500  # questions asked of either kind
 FEWEST = 50  # with fewer wordings the shop's own questions say nothing yet
 FOREIGN_SHARE = 0.0275  # of foreign questions that may get an answer, where nothing is known of right ones
+MEANT_SHARE = 0.0240  # the same in the semantic tier
 SHARES = np.arange(0.0275, 0.0701, 0.0025)  # tried where something is
 COST = 2.0  # right answers that make up for one to a foreign question
+CERTAIN_SHARE = 0.005  # of foreign questions that may be answered without asking the semantic tier
 OFFERED_SHARE = 0.30  # of foreign questions that may get a menu to choose from, or an answer
 
 
@@ -28,6 +31,10 @@ class Thresholds:
 
     answer: float = 0.80  # the confidence from which the best article is sent unasked
     suggest: float = 0.35  # the score from which an article is worth offering as 您是不是想问
+    certain: float = 1.20  # the confidence from which nothing further is asked, where there is a semantic tier
+
+
+MEANT = Thresholds(answer=1.5, suggest=0.40)  # the defaults of the semantic tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +46,24 @@ class Calibration:
     right_share: float | None = None  # of own questions in new words that get the right one; None: no similar questions
 
 
-def calibrate(ranking: Ranking) -> Calibration:
-    """Thresholds for this knowledge base; takes a fraction of a second, whatever its size."""
+def calibrate(ranking: Ranking, *, by_meaning: bool = False) -> Calibration:
+    """Thresholds for this knowledge base and one of its tiers; takes a second at most, whatever its size."""
     numbers = range(len(ranking.index.entries))
     if len(numbers) < FEWEST:
-        return Calibration(Thresholds())
+        return Calibration(MEANT if by_meaning else Thresholds())
     sample = random.Random(7).sample(numbers, min(SAMPLE, len(numbers)))
-    foreign = [hits for number in sample if (hits := ask_without_subject(ranking, number)) is not None]
+    foreign = [
+        hits for number in sample if (hits := ask_without_subject(ranking, number, by_meaning=by_meaning)) is not None
+    ]
     sureness = np.array([confidence(hits) for hits in foreign])
     again = [number for number in sample if _has_other_wording(ranking, number)]
-    right = _right_sureness(ranking, again) if len(again) >= FEWEST else None
-    share = FOREIGN_SHARE if right is None else _best_share(sureness, right)
+    right = _right_sureness(ranking, again, by_meaning=by_meaning) if len(again) >= FEWEST else None
+    usual = MEANT_SHARE if by_meaning else FOREIGN_SHARE
+    share = usual if right is None else _best_share(sureness, right)
     answer = float(np.quantile(sureness, 1 - share))
     suggest = float(np.quantile([hits[0].score if hits else 0.0 for hits in foreign], 1 - OFFERED_SHARE))
     return Calibration(
-        Thresholds(answer, min(suggest, answer)),
+        Thresholds(answer, min(suggest, answer), float(np.quantile(sureness, 1 - CERTAIN_SHARE))),
         float(np.mean(sureness >= answer)),
         None if right is None else float(np.mean(right >= answer)),
     )
@@ -64,11 +74,11 @@ def _best_share(foreign: Floats, right: Floats) -> float:
     return float(SHARES[int(np.argmax(worth))])
 
 
-def ask_without_subject(ranking: Ranking, number: int) -> tuple[Hit, ...] | None:
+def ask_without_subject(ranking: Ranking, number: int, *, by_meaning: bool = False) -> tuple[Hit, ...] | None:
     """What a wording finds when its article and all on its subject are not there; None if it is no question."""
     entries, owners = ranking.index.entries, ranking.index.owners
     subject = set(entries[number].article.tags)
-    question = ranking.index.read(entries[number].wording)
+    question = _question(ranking, number, by_meaning=by_meaning)
     if question is None:
         return None
     found = ranking.index.candidates(question, without=int(owners[number]))
@@ -76,18 +86,24 @@ def ask_without_subject(ranking: Ranking, number: int) -> tuple[Hit, ...] | None
     return ranking.hits(question, np.array(kept, np.int64))
 
 
-def _right_sureness(ranking: Ranking, numbers: Sequence[int]) -> Floats:
+def _right_sureness(ranking: Ranking, numbers: Sequence[int], *, by_meaning: bool) -> Floats:
     """Confidence of each wording's hits without itself; 0 where the first hit is another article."""
     sure = []
     for number in numbers:
         entry = ranking.index.entries[number]
-        question = ranking.index.read(entry.wording)
+        question = _question(ranking, number, by_meaning=by_meaning)
         if question is None:
             continue
         found = ranking.index.candidates(question)
         hits = ranking.hits(question, found[found != number])
         sure.append(confidence(hits) if hits and hits[0].article_id == entry.article.id else 0.0)
     return np.array(sure)
+
+
+def _question(ranking: Ranking, number: int, *, by_meaning: bool) -> Question | None:
+    index = ranking.index
+    vector = index.meanings.vector(number) if by_meaning and index.meanings is not None else None
+    return index.read(index.entries[number].wording, vector)
 
 
 def _has_other_wording(ranking: Ranking, number: int) -> bool:

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.faq import articles, learning, publish, regression, store, transfer
+from bot.faq import articles, learning, publish, regression, store, transfer, trial
 from bot.faq.articles import Article, BadArticle, Loaded
 from bot.faq.files import BadFile
 from bot.faq.learning import ClusterNotFound, Draft
@@ -24,6 +24,7 @@ from crm.base.db import Sessions, open_sessions
 from crm.base.errors import Busy, ShopError
 
 cli = typer.Typer(help="知识库：检查、发布、该写哪些新答案", no_args_is_help=True)
+cli.command("eval")(trial.eval_faq)
 out = Console()
 Found = TypeVar("Found")
 

@@ -1,6 +1,6 @@
 """Every published wording, found by its characters and its sounds, with what speaks for and against each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,6 +11,7 @@ from bot.faq import pinyin
 from bot.faq.articles import Article
 from bot.faq.features import Surface
 from bot.faq.grams import Asked, Floats, GramSpace, Ints
+from bot.faq.meanings import Meanings, Vectors
 from bot.faq.normalize import fold_synonyms, normalize
 from bot.faq.spelling import Spelling
 from bot.faq.support import Support, Told
@@ -35,12 +36,15 @@ class Question:
     text: str
     characters: Asked
     sounds: Asked
+    vector: Vectors | None = None  # its meaning, when the semantic tier was asked
 
 
 class Index:
     """Immutable. Publishing builds a new one and swaps the reference, so a running question sees one state."""
 
-    def __init__(self, articles: Iterable[Article]) -> None:
+    def __init__(
+        self, articles: Iterable[Article], vectors_of: Callable[[Sequence[str]], Vectors] | None = None
+    ) -> None:
         articles = tuple(articles)
         self.entries = tuple(_entries(articles))
         self.owners = np.array(_numbered([entry.article.id for entry in self.entries]), np.int64)
@@ -51,18 +55,22 @@ class Index:
         self._sounds = GramSpace([_sounds(text) for text in texts], self.owners.tolist())
         self._support = _support(articles, self.entries)
         self._spelling = Spelling(self._characters)
+        self.meanings = Meanings(vectors_of([one.wording for one in self.entries])) if vectors_of else None
 
-    def read(self, text: str) -> Question | None:
+    def read(self, text: str, vector: Vectors | None = None) -> Question | None:
         """A customer's text in the index's terms; None when it has no letters."""
         plain = fold_synonyms(self._spelling.read(normalize(text)))
         if not plain:
             return None
-        return Question(plain, self._characters.ask(_codes(plain)), self._sounds.ask(_sounds(plain)))
+        return Question(plain, self._characters.ask(_codes(plain)), self._sounds.ask(_sounds(plain)), vector)
 
     def candidates(self, question: Question, *, today: date | None = None, without: int = -1) -> Ints:
         """The wordings closest to `question`; with `today`, of articles valid on that day, and not of one owner."""
         spaces = ((self._characters, question.characters), (self._sounds, question.sounds))
-        found = np.unique(np.concatenate([s.nearest(asked, room=CANDIDATES, reads=READS) for s, asked in spaces]))
+        near = [space.nearest(asked, room=CANDIDATES, reads=READS) for space, asked in spaces]
+        if self.meanings is not None and question.vector is not None:
+            near.append(self.meanings.nearest(question.vector))
+        found = np.unique(np.concatenate(near))
         if without >= 0:
             found = found[self.owners[found] != without]
         if self._dated and today is not None:
@@ -70,10 +78,13 @@ class Index:
         return found
 
     def features(self, question: Question, numbers: Ints) -> NDArray[np.float64]:
-        """A row per wording, a column per name in features.FEATURES; `numbers` is not empty."""
+        """A row per wording, a column per name in features.FEATURES, then e5's if asked; `numbers` is not empty."""
         characters = self._characters.overlap(question.characters, numbers)
         sounds = self._sounds.overlap(question.sounds, numbers)
-        return self._surface.compare(question.text, numbers, characters=characters, same_sounds=sounds.singles)
+        lexical = self._surface.compare(question.text, numbers, characters=characters, same_sounds=sounds.singles)
+        if self.meanings is None or question.vector is None:
+            return lexical
+        return np.column_stack([lexical, self.meanings.closeness(question.vector, numbers)])
 
     def support(self, question: Question, numbers: Ints) -> Floats | None:
         """How much of the question each wording's whole article speaks of; None if articles are single questions."""

@@ -1,6 +1,6 @@
 """The fusion's weights, fitted offline to pairs of questions that people called the same or different.
 
-    python -m bot.faq.learn PAIRS.jsonl ... --out bot/faq/weights.json
+    python -m bot.faq.learn PAIRS.jsonl ... --vectors CACHE.npz --out bot/faq/weights.json
 
 Each file has lines {"a", "b", "same"}. The pairs themselves teach little, for collections of pairs hold those that look
 alike and differ, and the other way round. So knowledge bases are played: some of the questions that have another
@@ -12,15 +12,17 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.faq.articles import Article
-from bot.faq.features import FEATURES
+from bot.faq.features import FEATURES, SEMANTIC
 from bot.faq.index import Index
+from bot.faq.meanings import Vectors
+from bot.faq.semantic import LocalModel, Semantics
 
 AGAINST = frozenset({"asked_topic", "wording_topic", "negation", "person"})  # may only lower a score, others only raise
 PLAYS = 3  # knowledge bases made of each file
@@ -56,7 +58,7 @@ def groups(pairs: Iterable[tuple[str, str, bool]]) -> list[list[str]]:
     return list({id(group): group for group in group_of.values()}.values())
 
 
-def play(found: Sequence[list[str]], chance: random.Random) -> list[Asking]:
+def play(found: Sequence[list[str]], chance: random.Random, semantics: Semantics) -> list[Asking]:
     """Ask a knowledge base made of some of these groups for the right one among its closest."""
     several, single = [sorted(one) for one in found if len(one) > 1], [one for one in found if len(one) == 1]
     chance.shuffle(several)
@@ -64,13 +66,15 @@ def play(found: Sequence[list[str]], chance: random.Random) -> list[Asking]:
     kept = several[: int(SHARE * len(several))]
     standard = [chance.choice(group) for group in kept]
     others = [question for (question,) in single[: len(kept) // 2]]
-    index = Index(Article(str(n), question, (), "") for n, question in enumerate((*standard, *others)))
+    articles = [Article(str(n), question, (), "") for n, question in enumerate((*standard, *others))]
+    index = Index(articles, semantics.vectors)
     asked = [(other, n) for n, group in enumerate(kept) for other in group if other != standard[n]]
-    return [one for other, n in asked if (one := _ask(index, other, str(n)))]
+    vectors = semantics.vectors([other for other, _ in asked])
+    return [one for (other, n), v in zip(asked, vectors, strict=True) if (one := _ask(index, other, v, str(n)))]
 
 
-def _ask(index: Index, text: str, article_id: str) -> Asking | None:
-    question = index.read(text)
+def _ask(index: Index, text: str, vector: Vectors, article_id: str) -> Asking | None:
+    question = index.read(text, vector)
     if question is None:
         return None
     numbers = index.candidates(question)
@@ -103,26 +107,31 @@ def fit(askings: Sequence[Asking], names: Sequence[str]) -> dict[str, float]:
     return {name: round(float(weight), 3) for name, weight in zip(names, weights / spread, strict=True)}
 
 
-def learn(files: Sequence[Path]) -> dict[str, object]:
-    """The content of weights.json."""
+def learn(files: Sequence[Path], semantics: Semantics) -> dict[str, object]:
+    """The content of weights.json. The lexical weights are fitted on the same candidates, without e5's column."""
     askings: dict[Path, list[Asking]] = defaultdict(list)
     for path in files:
         found = groups(read_pairs(path))
         for number in range(PLAYS):
-            askings[path] += play(found, random.Random(number))
+            askings[path] += play(found, random.Random(number), semantics)
+    all_ = [one for some in askings.values() for one in some]
     return {
-        "made_by": "python -m bot.faq.learn PAIRS.jsonl ... --out bot/faq/weights.json",
-        "askings": sum(map(len, askings.values())),
-        "lexical": fit([one for some in askings.values() for one in some], FEATURES),
+        "made_by": "python -m bot.faq.learn PAIRS.jsonl ... --vectors CACHE.npz --out bot/faq/weights.json",
+        "questions_asked": len(all_),
+        "lexical": fit([replace(one, features=one.features[:, :-1]) for one in all_], FEATURES),
+        "semantic": fit(all_, (*FEATURES, SEMANTIC)),
     }
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("pairs", type=Path, nargs="+")
+    options.add_argument("--vectors", type=Path, required=True, help="where the model's vectors are kept between runs")
     options.add_argument("--out", type=Path, required=True)
     chosen = options.parse_args()
-    chosen.out.write_text(json.dumps(learn(chosen.pairs), indent=2) + "\n", encoding="utf-8")
+    chosen.out.write_text(
+        json.dumps(learn(chosen.pairs, Semantics(LocalModel(), file=chosen.vectors)), indent=2) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from bot.models.faq import FaqState
 
 log = logging.getLogger(__name__)
 
+DEEPEN_EVERY = 1.0  # seconds between looks for an index without vectors
 LOOK_EVERY = 2.0  # seconds; a tap comes sooner
 FROM_FILE = "file"  # who saved what came from SIYU_FAQ_FILE
 
@@ -35,6 +36,19 @@ class Live:
         while True:
             await self._app.peers.wait("faq", seconds=self._look_every)
             await self.refresh()
+
+    async def deepen(self) -> None:
+        """Forever: give the newest index its vectors of meaning. Until they are there, the lexical tier answers."""
+        while self._app.semantics is not None:
+            shallow = self._app.faq
+            if shallow.matcher.meant is None and shallow.articles:
+                articles, version = tuple(shallow.articles.values()), shallow.version
+                deep = await asyncio.to_thread(Faq, articles, version, self._app.semantics)
+                if self._app.faq is shallow:  # else a newer one came meanwhile: deepen that
+                    self._app.faq = deep
+                    log.info("faq.deepened", extra={"version": version})
+                continue
+            await asyncio.sleep(DEEPEN_EVERY)
 
     async def refresh(self) -> bool:
         """Swap the index if the database has a newer version. Turns go on with the old one meanwhile."""
