@@ -15,6 +15,7 @@ from bot import logs, reports, schema
 from bot.bootstrap import running
 from bot.commands import imports
 from bot.commands.rfm import rfm_command
+from bot.commands.segments import segment_command
 from bot.faq import cli as faq_cli
 from bot.faq import trial
 from bot.faq.matcher import Matcher
@@ -32,6 +33,7 @@ exports.command("faq")(faq_cli.export_faq)
 cli.add_typer(exports, name="export")
 cli.add_typer(faq_cli.cli, name="faq")
 cli.command("rfm")(rfm_command)
+cli.command("segment")(segment_command)
 out = Console()
 
 
