@@ -5,7 +5,7 @@ from crm.base.errors import ShopError
 from crm.models.order import Order
 
 WELCOME_KF = "您好，欢迎来到{shop}！我是智能客服小毛球，配送、退换、优惠、积分和养宠问题都可以直接问我～"
-WELCOME_CONTACT = "{name}您好，我是{shop}的{staff}，很高兴认识您！有问题随时找我，回复也可以找我们的在线客服。"
+WELCOME_CONTACT = "您好，我是{shop}的{staff}，很高兴认识您！有问题随时找我，回复也可以找我们的在线客服。"
 MENU_HEAD = "大家常问："
 MENU_TAIL = "也可以直接打字提问；需要人工请回复「人工」。"
 SUGGEST_HEAD = "您是想问下面哪一个呢？"
