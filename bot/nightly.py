@@ -27,6 +27,7 @@ class Nightly:
     def __init__(self, sessions: Sessions, peers: Peers, clock: Clock, *, rule: Rule, night_hour: int) -> None:
         self._sessions, self._peers, self._clock = sessions, peers, clock
         self._rule, self._night_hour = rule, night_hour
+        self._begun_on: date | None = None
         self._judged_on: date | None = None
 
     async def run(self) -> None:
@@ -37,7 +38,11 @@ class Nightly:
 
     async def round(self) -> None:
         """Do what is due now."""
-        for step in (lifecycle.begin, lifecycle.review, member_dates.come, member_tags.expire):
+        today = local_day(self._clock.now())
+        if self._begun_on != today:  # looks at everybody; who joins during the day is begun by a reaction
+            await self._until_done(lifecycle.begin)
+            self._begun_on = today
+        for step in (lifecycle.review, member_dates.come, member_tags.expire):
             await self._until_done(step)
         if self._clock.now().astimezone(SHANGHAI).hour >= self._night_hour:
             await self._score()

@@ -50,13 +50,13 @@ async def follow(
 async def mark(session: AsyncSession, member_ids: Collection[int], *, now: datetime, zone: ZoneInfo = SHANGHAI) -> None:
     """Have these members judged at the next review; who has no stage yet begins as a lead, without a move."""
     today = local_day(now, zone)
-    rows = [
-        {"member_id": member_id, "stage": Stage.LEAD, "since_on": today, "check_on": today}
-        for member_id in sorted(member_ids)
-    ]
-    told = insert(session, _stages)
+    columns = ("member_id", "stage", "since_on", "check_on")
+    values = (sa.literal(Stage.LEAD, _stages.c.stage.type), sa.literal(today), sa.literal(today))
+    told = insert(session, _stages).from_select(
+        columns, sa.select(Member.id, *values).where(Member.id.in_(sorted(member_ids)))
+    )
     await session.execute(
-        told.on_conflict_do_update(index_elements=["member_id"], set_={"check_on": told.excluded.check_on}), rows
+        told.on_conflict_do_update(index_elements=["member_id"], set_={"check_on": told.excluded.check_on})
     )
 
 
