@@ -73,21 +73,24 @@ def measure(quick: bool, size: Size | None = None) -> Report:
         with database(kind) as url, Child(server, url) as served, Child(generator) as sender:
             keeps, forgets = served.ask("both")
             for connections in size.connections:
-                report.rows += _level(kind, connections, size, sender, keeps, forgets)
+                report.rows += _level(kind, connections, size, sender, served, (keeps, forgets))
     return report
 
 
-def _level(kind: str, connections: int, size: Size, sender: Child, keeps: int, forgets: int) -> list[Row]:
-    kept: list[Answers] = []
-    forgotten: list[Answers] = []
+def _level(kind: str, connections: int, size: Size, sender: Child, served: Child, ports: tuple[int, int]) -> list[Row]:
+    found: tuple[list[Answers], list[Answers]] = ([], [])
+    cpu = [0.0, 0.0]
     for number in range(size.rounds + 1):
         sender.ask("seal", size.callbacks)
-        pair = [(kept, keeps), (forgotten, forgets)]
-        for answers, port in pair if number % 2 else reversed(pair):
-            answers.append(_checked(sender.ask("deliver", port, PATH, connections)))
-    ours, limit = _best(kept), _best(forgotten)
+        for which in (0, 1) if number % 2 else (1, 0):
+            before = served.cpu_seconds()
+            found[which].append(_checked(sender.ask("deliver", ports[which], PATH, connections)))
+            cpu[which] += served.cpu_seconds() - before
+    ours, limit = (
+        [*_middle(rounds), used / size.callbacks / len(rounds) * 1e6] for rounds, used in zip(found, cpu, strict=True)
+    )
     say(f"{kind}, {connections} connections: {ours[0]:.0f}/s of {limit[0]:.0f}/s")
-    names = (("accepted", "1/s"), ("p50", "ms"), ("p99", "ms"))
+    names = (("accepted", "1/s"), ("p50", "ms"), ("p99", "ms"), ("processor", "µs"))
     where = f"{kind}, {connections} connection{'s' if connections > 1 else ''}"
     return [
         Row(f"{where}: {name}", unit, mine, theirs)
@@ -101,7 +104,7 @@ def _checked(answers: Answers) -> Answers:
     return answers
 
 
-def _best(rounds: list[Answers]) -> tuple[float, float, float]:
+def _middle(rounds: list[Answers]) -> tuple[float, float, float]:
     """Medians over the rounds, without the first, which warms up."""
     counted = rounds[1:]
     return (

@@ -53,7 +53,7 @@ def _grown(kind: str, size: Size, imported: float) -> list[Row]:
         url = stack.enter_context(database(kind))
         there = stack.enter_context(Child(street))
         served = stack.enter_context(Child(service, url, there.ask("address")))
-        place = Place(there, served.ask("where"))
+        place = Place(there, served, served.ask("where"))
         rows = [Row(f"{kind}, at rest", "MB", served.rss_mb(), imported)]
         warm = 0.0
         for done in _asked(place, size):

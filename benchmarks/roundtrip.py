@@ -39,6 +39,7 @@ class Place:
     """A bot and the street it serves."""
 
     street: Child
+    bot: Child
     callback: str
 
     def ask(self, name: str, *arguments: object) -> list[float]:
@@ -90,7 +91,7 @@ def places(kind: str) -> Iterator[tuple[Place, Place]]:
         streets = [stack.enter_context(Child(street)) for _ in range(2)]
         ours, bare = (one.ask("address") for one in streets)
         bots = [stack.enter_context(Child(service, url, ours)), stack.enter_context(Child(bare_bot, bare))]
-        found = [Place(one, bot.ask("where")) for one, bot in zip(streets, bots, strict=True)]
+        found = [Place(one, bot, bot.ask("where")) for one, bot in zip(streets, bots, strict=True)]
         for place in found:
             place.street.ask("deliver_to", place.callback)
         yield found[0], found[1]
@@ -143,9 +144,13 @@ def _backlogs(kind: str, both: tuple[Place, Place], size: Size) -> list[Row]:
 
     rows = []
     for who, work in (("newcomers", newcomers), ("regulars", regulars)):
-        ours, limit = _rounds(both, work, size.rounds)
-        rows.append(Row(f"{kind}, backlog of {who}", "messages/s", median(flat(ours)), median(flat(limit))))
-        say(f"{rows[-1].what}: {rows[-1].ours:.0f}/s of {rows[-1].limit:.0f}/s")
+        before = [place.bot.cpu_seconds() for place in both]
+        ours, limit = (median(flat(rounds)) for rounds in _rounds(both, work, size.rounds))
+        used = [place.bot.cpu_seconds() - since for place, since in zip(both, before, strict=True)]
+        cpu = [seconds / (size.rounds * size.backlog) * 1000 for seconds in used]
+        rows.append(Row(f"{kind}, backlog of {who}", "messages/s", ours, limit))
+        rows.append(Row(f"{kind}, backlog of {who}: processor", "ms", cpu[0], cpu[1]))
+        say(f"{kind}, backlog of {who}: {ours:.0f}/s of {limit:.0f}/s")
     return rows
 
 
