@@ -45,7 +45,7 @@ class GramSpace:
         lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
         flat = np.fromiter((code for sequence in sequences for code in sequence), np.int64, int(lengths.sum()))
         rows, keys = _grams(flat, lengths)
-        self._vocabulary, terms = np.unique(keys, return_inverse=True)
+        self._vocabulary, terms = _distinct(keys)
         size = len(self._vocabulary)
         cells, counts = np.unique(rows * size + terms, return_counts=True)
         rows, terms = np.divmod(cells, max(1, size))
@@ -95,7 +95,7 @@ class GramSpace:
         slices = [slice(b, e) for b, e in zip(begin[taken].tolist(), ends[taken].tolist(), strict=True)]
         holders = np.concatenate([self._holders[one] for one in slices])
         dots = np.concatenate([self._holder_weights[one] * w for one, w in zip(slices, weights[taken], strict=True)])
-        found, places = np.unique(holders, return_inverse=True)
+        found, places = _distinct(holders)
         if len(found) > room:
             found = found[np.argpartition(-np.bincount(places, dots), room)[:room]]
         return found.astype(np.int64)
@@ -123,6 +123,20 @@ class GramSpace:
             np.maximum.reduceat(self._usual[terms] * ~shared, offsets),
         )
 
+    def singles(self, asked: Asked, sequences: Ints) -> Floats:
+        """The first measure of overlap() alone, in a third of the time."""
+        begin = self._start[sequences]
+        lengths = self._start[sequences + 1] - begin
+        offsets = np.cumsum(lengths) - lengths
+        at = np.arange(int(lengths.sum())) + np.repeat(begin - offsets, lengths)
+        terms = self._terms[at]
+        places = np.minimum(np.searchsorted(asked.terms, terms), len(asked.terms) - 1)
+        weights = asked.weights * asked.is_single
+        products = self._weights[at] * weights[places] * (asked.terms[places] == terms)
+        cosines: Floats = np.add.reduceat(products, offsets) / self._single_length[sequences]
+        cosines /= np.sqrt(weights @ weights)
+        return cosines
+
     def holders(self, *sequence: int) -> int:
         """How many sequences have this code, or this pair of codes."""
         key = _keys(np.asarray(sequence, np.int64))[-1]
@@ -131,7 +145,7 @@ class GramSpace:
             return 0
         return int(self._holder_start[place + 1] - self._holder_start[place])
 
-    def singles(self) -> list[int]:
+    def codes(self) -> list[int]:
         """Every code that occurs."""
         codes: list[int] = self._vocabulary[self._vocabulary < 1 << _SHIFT].tolist()
         return codes
@@ -150,6 +164,17 @@ def _grams(flat: Ints, lengths: Ints) -> tuple[Ints, Ints]:
     return np.concatenate([rows, rows[:-1][together]]), np.concatenate([flat, pairs])
 
 
+def _distinct(values: Ints) -> tuple[Ints, Ints]:
+    """The distinct values, ascending, and the place of each value among them. numpy.unique, in half the time."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    is_new = np.ones(len(values), np.bool_)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    places = np.empty(len(values), np.int64)
+    places[order] = np.cumsum(is_new) - 1
+    return ordered[is_new], places
+
+
 def _keys(flat: Ints) -> Ints:
     return np.concatenate([flat, flat[:-1] << _SHIFT | flat[1:]])
 
@@ -158,6 +183,6 @@ def _rarity(owners: Ints, terms: Ints, size: int) -> Floats:
     """Inverse frequency by article, not by wording: eight ways to say 包邮 in one article do not make it common."""
     if not len(owners):
         return np.ones(size)
-    _, numbers = np.unique(owners, return_inverse=True)
-    held = np.unique(numbers * size + terms) % size
+    _, numbers = _distinct(owners)
+    held = _distinct(numbers * size + terms)[0] % size
     return np.asarray(1 + np.log((2 + numbers.max()) / (1 + np.bincount(held, minlength=size))))

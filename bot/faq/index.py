@@ -16,8 +16,9 @@ from bot.faq.normalize import fold_synonyms, normalize
 from bot.faq.spelling import Spelling
 from bot.faq.support import Support, Told
 
-CANDIDATES = 30  # wordings the costlier comparison looks at
-READS = 2000  # postings read per question and space
+CANDIDATES = 24  # wordings the costlier comparison looks at
+BY_SOUND = 8  # more of them, found by their sounds
+READS = 1200  # postings read per question and space
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,10 @@ class Index:
 
     def candidates(self, question: Question, *, today: date | None = None, without: int = -1) -> Ints:
         """The wordings closest to `question`; with `today`, of articles valid on that day, and not of one owner."""
-        spaces = ((self._characters, question.characters), (self._sounds, question.sounds))
-        near = [space.nearest(asked, room=CANDIDATES, reads=READS) for space, asked in spaces]
+        near = [
+            self._characters.nearest(question.characters, room=CANDIDATES, reads=READS),
+            self._sounds.nearest(question.sounds, room=BY_SOUND, reads=READS),
+        ]
         if self.meanings is not None and question.vector is not None:
             near.append(self.meanings.nearest(question.vector))
         found = np.unique(np.concatenate(near))
@@ -80,8 +83,8 @@ class Index:
     def features(self, question: Question, numbers: Ints) -> NDArray[np.float64]:
         """A row per wording, a column per name in features.FEATURES, then e5's if asked; `numbers` is not empty."""
         characters = self._characters.overlap(question.characters, numbers)
-        sounds = self._sounds.overlap(question.sounds, numbers)
-        lexical = self._surface.compare(question.text, numbers, characters=characters, same_sounds=sounds.singles)
+        sounds = self._sounds.singles(question.sounds, numbers)
+        lexical = self._surface.compare(question.text, numbers, characters=characters, same_sounds=sounds)
         if self.meanings is None or question.vector is None:
             return lexical
         return np.column_stack([lexical, self.meanings.closeness(question.vector, numbers)])

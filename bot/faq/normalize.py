@@ -60,10 +60,10 @@ def normalize(text: str) -> str:
     A text of nothing but filler words keeps them; a text without letters becomes empty.
     """
     for _ in range(MAX_CHARS):  # each further round shortens the text, or is the last
-        once = _normalize_once(text)
-        if once == text:
+        plain = letters(text)
+        text = _FILLER.sub("", plain) or plain
+        if text == plain:
             break
-        text = once
     return text
 
 
@@ -83,11 +83,6 @@ def says_nothing(text: str) -> bool:
 def fold_synonyms(text: str) -> str:
     """A normalised `text` with the shop's synonyms made one word. For scoring only: two wordings stay two wordings."""
     return _VARIANT.sub(lambda found: _CANONICAL[found.group()], text)
-
-
-def _normalize_once(text: str) -> str:
-    plain = letters(text)
-    return _FILLER.sub("", plain) or plain
 
 
 @cache

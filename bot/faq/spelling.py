@@ -17,7 +17,7 @@ class Spelling:
     def __init__(self, characters: GramSpace) -> None:
         self._characters = characters
         written: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-        for code in characters.singles():
+        for code in characters.codes():
             for sound in set(map(pinyin.fold, pinyin.readings(chr(code)))):
                 written[sound].append((characters.holders(code), chr(code)))
         self._written = {
