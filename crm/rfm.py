@@ -76,7 +76,10 @@ async def follow(
 async def recount(
     session: AsyncSession, member_ids: Collection[int], *, now: datetime, zone: ZoneInfo = SHANGHAI
 ) -> None:
-    """Make these members' totals and scores anew from their orders: after a merge, or after rows came in bulk."""
+    """Make these members' totals and scores anew from their orders, as after a merge.
+
+    The caller holds them (identities.hold), or an order that comes meanwhile would be overwritten.
+    """
     await hold(session, TOTALS, shared=True)
     last = await rfm_history.newest(session)
     if last is not None:
@@ -236,19 +239,12 @@ async def _write(session: AsyncSession, rows: dict[int, _Totals], cutoffs: Cutof
 
 
 def _scored(row: _Totals, cutoffs: Cutoffs | None, today: date) -> dict[str, Any]:
-    own: dict[str, Any] = {"frequency": row.frequency, "monetary_fen": row.monetary_fen, "last_paid_day": None}
-    if row.frequency == 0 or row.last_paid_day is None or cutoffs is None:
-        own["last_paid_day"] = row.last_paid_day if row.frequency else None
+    last_day = row.last_paid_day if row.frequency else None
+    own = {"frequency": row.frequency, "monetary_fen": row.monetary_fen, "last_paid_day": last_day}
+    if last_day is None or cutoffs is None:
         return {**own, "r": None, "f": None, "m": None, "segment": None}
-    score = score_one(max(0, day_number(today) - row.last_paid_day), row.frequency, row.monetary_fen, cutoffs)
-    return {
-        **own,
-        "last_paid_day": row.last_paid_day,
-        "r": score.r,
-        "f": score.f,
-        "m": score.m,
-        "segment": score.segment,
-    }
+    score = score_one(max(0, day_number(today) - last_day), row.frequency, row.monetary_fen, cutoffs)
+    return {**own, "r": score.r, "f": score.f, "m": score.m, "segment": score.segment}
 
 
 def _cutoffs(snapshot: RfmSnapshot | None) -> Cutoffs | None:
