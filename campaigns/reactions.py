@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import lifecycle, member_dates, member_tags, rfm, rule_tags, segments
+from crm import identities, lifecycle, member_dates, member_tags, rfm, rule_tags, segments
 from crm.base import events, outbox
 from crm.base.clock import Clock
 from crm.base.db import Sessions
@@ -22,7 +22,7 @@ from crm.base.peers import Peers
 from crm.consents import MARKETING, OptedIn, OptedOut
 from crm.contacts import ContactAdded, ContactLost
 from crm.groups import GroupJoined, GroupLeft
-from crm.identities import MembersMerged
+from crm.identities import MembersMerged, MergeUndone
 from crm.lifecycle import StageMoved
 from crm.member_tags import MemberTagged, MemberUntagged
 from crm.members import MemberEnrolled
@@ -121,11 +121,24 @@ async def begin_lifecycle(session: AsyncSession, event: MemberEnrolled, *, now: 
 @reacts_to(MembersMerged)
 async def join_standings(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
     """One person has one score, one stage and one birthday."""
+    await identities.hold(session, event.kept_id)  # an order of theirs waits, and adds to what is counted here
     await rfm.recount(session, [event.kept_id, event.absorbed_id], now=now)
     await lifecycle.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
     await member_tags.carry(session, kept_id=event.kept_id, absorbed_id=event.absorbed_id, now=now)
     await _judge(session, event.kept_id, now=now)
+
+
+@reacts_to(MergeUndone)
+async def part_standings(session: AsyncSession, event: MergeUndone, *, now: datetime) -> None:
+    """Two people have a score and a stage each, from the orders that are theirs again."""
+    both = [event.kept_id, event.absorbed_id]
+    for member_id in both:
+        await identities.hold(session, member_id)
+    await rfm.recount(session, both, now=now)
+    await lifecycle.judge_members(session, both, now=now)
+    for member_id in both:
+        await _judge(session, member_id, now=now)
 
 
 @reacts_to(MemberEnrolled)

@@ -8,7 +8,7 @@ either before a merge, which then carries it along, or after it, under the membe
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
 import sqlalchemy as sa
@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm import members, order_changes
 from crm.base import events
+from crm.base.db import hold as hold_name
 from crm.base.db import insert, is_among
-from crm.base.errors import Busy
+from crm.base.errors import Busy, NotFound, Refused
 from crm.members import CHANCE, MemberEnrolled, MemberNotFound, Profile
 from crm.models.consent import Consent
 from crm.models.group import GroupMember
@@ -28,6 +29,8 @@ from crm.models.private import PrivateValue, Reveal
 Key = tuple[IdentityKind, str]
 NOTHING_SAID = Profile()
 MERGE_ROUNDS = 10
+MERGES = "merges"
+UNDO_WITHIN = timedelta(days=1)
 # What a merge re-points; upper layers follow MembersMerged.
 CARRIED = (Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal)
 
@@ -39,6 +42,40 @@ class MembersMerged:
     kept_id: int
     absorbed_id: int
     because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeUndone:
+    """Two members proved to be two after all. Appended by undo(); upper layers make their sums for both anew."""
+
+    kept_id: int
+    absorbed_id: int
+
+
+@dataclass(eq=False)
+class MergeNotFound(NotFound):
+    """This member is not part of another one."""
+
+    code = "merge.not_found"
+    absorbed_id: int
+
+
+@dataclass(eq=False)
+class MergeTooOld(Refused):
+    """Too much was built on it to take it apart."""
+
+    code = "merge.too_old"
+    absorbed_id: int
+    merged_at: datetime
+
+
+@dataclass(eq=False)
+class MergeBuiltUpon(Refused):
+    """The member it became part of was absorbed in turn: that merge is undone first."""
+
+    code = "merge.built_upon"
+    absorbed_id: int
+    kept_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,23 +219,24 @@ def _share_out(people: Sequence[Person], owners: dict[Key, int]) -> tuple[list[P
 
 async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: str, now: datetime) -> int:
     """Make one member of two and return its id; the older row is kept. Of racing merges the second finds it done."""
+    await hold_name(session, MERGES)  # one at a time: each may have to follow the one before to other people's rows
     mine = sa.select(Identity.id).where(Identity.member_id.in_([one_id, other_id]))
     await session.execute(mine.order_by(Identity.id).with_for_update(key_share=True))
     pair = await _lock_living(session, {one_id, other_id})
     if len(pair) == 1:
         return pair[0].id
     kept, absorbed = pair
+    carried: dict[str, list[int]] = {}
     for table in (Identity, *CARRIED):  # identities first: see the module's first words
-        await session.execute(sa.update(table).where(table.member_id == absorbed.id).values(member_id=kept.id))
+        went = sa.update(table).where(table.member_id == absorbed.id).values(member_id=kept.id)
+        carried[table.__tablename__] = list(await session.scalars(went.returning(table.id)))
     await session.execute(sa.delete(MemberOrders).where(MemberOrders.member_id == absorbed.id))
     await order_changes.recount(session, [kept.id])
-    await session.execute(
-        sa.update(Member)
-        .where((Member.id == absorbed.id) | (Member.merged_into_id == absorbed.id))
-        .values(merged_into_id=kept.id)
-    )
-    _complete(kept, absorbed)
-    session.add(MemberMerge(kept_id=kept.id, absorbed_id=absorbed.id, because=because, merged_at=now))
+    followed = sa.update(Member).where((Member.id == absorbed.id) | (Member.merged_into_id == absorbed.id))
+    carried["members"] = list(await session.scalars(followed.values(merged_into_id=kept.id).returning(Member.id)))
+    row = MemberMerge(kept_id=kept.id, absorbed_id=absorbed.id, because=because, merged_at=now, carried=carried)
+    row.profile = _complete(kept, absorbed)
+    session.add(row)
     await session.flush()
     await events.append(session, MembersMerged(kept_id=kept.id, absorbed_id=absorbed.id, because=because), now=now)
     return kept.id
@@ -220,11 +258,68 @@ async def hold(session: AsyncSession, member_id: int) -> int:
     raise Busy(retry_after=1.0)
 
 
-def _complete(kept: Member, absorbed: Member) -> None:
+def _complete(kept: Member, absorbed: Member) -> dict[str, list[str]]:
+    """Fill what was blank; returns the fields that changed: before and after."""
+    before = _profile(kept)
     kept.joined_at = min(kept.joined_at, absorbed.joined_at)
     kept.name = kept.name or absorbed.name
     kept.avatar = kept.avatar or absorbed.avatar
     kept.gender = absorbed.gender if kept.gender is Gender.UNKNOWN else kept.gender
+    after = _profile(kept)
+    return {field: [before[field], after[field]] for field in before if before[field] != after[field]}
+
+
+def _profile(member: Member) -> dict[str, str]:
+    return {
+        "joined_at": member.joined_at.isoformat(),
+        "name": member.name,
+        "avatar": member.avatar,
+        "gender": member.gender.value,
+    }
+
+
+async def undo(session: AsyncSession, absorbed_id: int, *, now: datetime) -> int:
+    """Take a merge back within a day: what it carried over returns, what came since stays; returns the kept id.
+
+    Raises MergeNotFound, MergeTooOld, or MergeBuiltUpon when the kept member was absorbed in turn.
+    """
+    standing = (MemberMerge.absorbed_id == absorbed_id, MemberMerge.undone_at.is_(None))
+    told = await session.scalar(sa.select(MemberMerge).where(*standing))
+    if told is None:
+        raise MergeNotFound(absorbed_id)
+    if now - told.merged_at > UNDO_WITHIN:
+        raise MergeTooOld(absorbed_id, told.merged_at)
+    await hold_name(session, MERGES)
+    if await hold(session, told.kept_id) != told.kept_id:
+        raise MergeBuiltUpon(absorbed_id, told.kept_id)
+    undone = sa.update(MemberMerge).where(MemberMerge.id == told.id, MemberMerge.undone_at.is_(None))
+    if not await session.scalar(undone.values(undone_at=now).returning(MemberMerge.id)):
+        raise MergeNotFound(absorbed_id)  # somebody was quicker
+    for table in (Identity, *CARRIED):
+        mine = is_among(session, table.id, told.carried.get(table.__tablename__, []))
+        back = sa.update(table).where(mine, table.member_id == told.kept_id).values(member_id=absorbed_id)
+        await session.execute(back.execution_options(synchronize_session=False))
+    followers = [member_id for member_id in told.carried.get("members", []) if member_id != absorbed_id]
+    again = sa.update(Member).where(Member.merged_into_id == told.kept_id)
+    for ids, target in (([absorbed_id], None), (followers, absorbed_id)):
+        if ids:
+            point = again.where(is_among(session, Member.id, ids)).values(merged_into_id=target)
+            await session.execute(point.execution_options(synchronize_session="fetch"))
+    await _restore(session, told)
+    await order_changes.recount(session, [told.kept_id, absorbed_id])
+    await events.append(session, MergeUndone(kept_id=told.kept_id, absorbed_id=absorbed_id), now=now)
+    return told.kept_id
+
+
+async def _restore(session: AsyncSession, told: MemberMerge) -> None:
+    """Give the kept member back the fields that nobody has changed since."""
+    kept = await members.get(session, told.kept_id)
+    now_said = _profile(kept)
+    for field, (before, after) in told.profile.items():
+        if now_said[field] == after:
+            value = {"joined_at": datetime.fromisoformat, "gender": Gender}.get(field, str)(before)
+            setattr(kept, field, value)
+    await session.flush()
 
 
 async def _lock_living(session: AsyncSession, ids: set[int]) -> list[Member]:

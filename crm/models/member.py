@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -72,15 +73,27 @@ class Identity(Base):
 
 
 class MemberMerge(Base):
-    """Two members turned out to be one person. A member is absorbed once."""
+    """Two members turned out to be one person. A member is absorbed once, until that is undone."""
 
     __tablename__ = "member_merges"
+    __table_args__ = (
+        sa.Index(
+            "uq_member_merges_standing",
+            "absorbed_id",
+            unique=True,
+            sqlite_where=sa.text("undone_at IS NULL"),
+            postgresql_where=sa.text("undone_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kept_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
-    absorbed_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), unique=True)
+    absorbed_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"))
     because: Mapped[str] = mapped_column(sa.String(40))  # kind of the identity both had, or "manual"
     merged_at: Mapped[datetime]
+    carried: Mapped[dict[str, Any]]  # table -> ids of the rows that went over: what an undo takes back
+    profile: Mapped[dict[str, Any]]  # the kept member's fields that the merge completed: [before, after]
+    undone_at: Mapped[datetime | None]
 
 
 class Staff(Base):
