@@ -142,7 +142,8 @@ def _(leaf: InStage, people: Any, now: datetime) -> Rows:
     rows = sa.select(MemberStage.member_id).where(_one_of(MemberStage.stage, leaf.among))
     if leaf.for_days is not None:
         rows = rows.where(MemberStage.since_on <= local_day(now) - timedelta(days=leaf.for_days))
-    return Rows(rows, MemberStage.member_id, min(0.15 * len(leaf.among), 0.95), cost=0.6, leads=True)
+    share = min(0.15 * len(leaf.among), 0.95)
+    return Rows(rows, MemberStage.member_id, share, cost=0.6, leads=True, in_order=True)
 
 
 @compiled.register
@@ -152,7 +153,7 @@ def _(leaf: Lifetime, people: Any, now: datetime) -> Rows:
     rows = sa.select(MemberOrders.member_id)
     if _lets_zero_in(leaf.orders) and _lets_zero_in(leaf.spent_fen):
         return Rows(rows.where(sa.not_(sa.and_(*fits))), MemberOrders.member_id, 0.6, cost=0.6, refuses=True)
-    return Rows(rows.where(*fits), MemberOrders.member_id, 0.3, cost=0.6, leads=True)
+    return Rows(rows.where(*fits), MemberOrders.member_id, 0.3, cost=0.6, leads=True, in_order=True)
 
 
 @compiled.register

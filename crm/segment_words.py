@@ -49,13 +49,13 @@ SOURCES = {
     MemberSource.IMPORT: "导入",
 }
 STAGES = {
-    Stage.LEAD: "潜在客户",
+    Stage.LEAD: "潜客",
     Stage.NEW: "新客",
     Stage.ACTIVE: "活跃",
     Stage.LOYAL: "忠诚",
     Stage.AT_RISK: "有流失风险",
     Stage.LAPSED: "已流失",
-    Stage.WON_BACK: "已召回",
+    Stage.WON_BACK: "已赢回",
 }
 TIERS = {Tier.HIGH_VALUE: "高价值", Tier.POTENTIAL: "潜力", Tier.DORMANT: "沉睡"}
 DATES = {

@@ -120,14 +120,15 @@ async def count(session: AsyncSession, condition: Condition, *, now: datetime) -
 
 
 async def preview(session: AsyncSession, condition: Condition, *, now: datetime, shown: int = SHOWN) -> Preview:
-    """How many satisfy a condition, and ten of them: the first the database comes upon."""
-    total = await count(session, condition, now=now)
-    if not total:
+    """How many satisfy a condition, and ten of them: the first the database comes upon. Everybody is asked once."""
+    found = segment_compiler.member_ids(condition, now=now).cte("found")  # used twice, so both databases keep it
+    total = sa.select(sa.func.count()).select_from(found).scalar_subquery()
+    rows = (await session.execute(sa.select(found.c.id, total.label("total")).limit(shown))).all()
+    if not rows:
         return Preview(0, [])
-    ids = (await session.scalars(segment_compiler.member_ids(condition, now=now).limit(shown))).all()
-    found = await members.get_batch(session, ids)
-    people = [Person(one.id, one.code, one.name, one.avatar) for _, one in sorted(found.items())]
-    return Preview(total, people)
+    some = await members.get_batch(session, [row.id for row in rows])
+    people = [Person(one.id, one.code, one.name, one.avatar) for _, one in sorted(some.items())]
+    return Preview(rows[0].total, people)
 
 
 async def funnel(session: AsyncSession, condition: Condition, *, now: datetime) -> list[Step]:
