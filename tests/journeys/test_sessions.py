@@ -101,6 +101,7 @@ async def test_a_queue_nobody_came_to_does_not_silence_the_bot_for_ever(shop: To
     customer = shop.customer()
     shop.says(customer, "转人工")
     await shop.heard_times(customer, 2)
+    await until_ticket(shop, TicketStatus.QUEUED)  # the handover is settled: no lease of it runs out meanwhile
     shop.simulator.advance(49 * 3600)
     shop.says(customer, "多久发货")
     await shop.until(lambda: SHIP in shop.heard(customer))
