@@ -31,7 +31,7 @@ bench: install
 
 # The lock carries versions and hashes but no addresses, so it installs from whatever index a machine uses.
 lock:
-	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --group dev --no-header \
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --group dev --extra semantic --no-header \
 		pyproject.toml -o requirements.lock
 
 clean:

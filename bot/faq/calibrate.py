@@ -34,7 +34,7 @@ class Thresholds:
     certain: float = 1.20  # the confidence from which nothing further is asked, where there is a semantic tier
 
 
-MEANT = Thresholds(answer=1.5, suggest=0.40)  # the defaults of the semantic tier
+MEANT = Thresholds(answer=1.5, suggest=0.20)  # the defaults of the semantic tier
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,10 @@ class EmbeddingServer:
         return np.array([row["embedding"] for row in rows], np.float32)
 
 
+class Closed(Exception):
+    """The service stops: the rest is not embedded."""
+
+
 class Semantics:
     """One model for the whole process. `file` keeps vectors by content, so that a restart embeds nothing anew."""
 
@@ -65,6 +69,7 @@ class Semantics:
         self._embedder, self._file, self._limit = embedder, file, limit_seconds
         self._known: dict[str, Vectors] = self._load()
         self._work: Future[None] | None = None
+        self._closed = threading.Event()
         self._recent: dict[str, Vectors] = {}
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="meaning")
 
@@ -103,17 +108,23 @@ class Semantics:
         """The vectors of a knowledge base's wordings; takes a while the first time, so call it in a thread."""
         keys = [self._key(text) for text in texts]
         new = [(key, text) for key, text in zip(keys, texts, strict=True) if key not in self._known]
-        known = dict(self._known)
-        for begin in range(0, len(new), CHUNK):
-            chunk = new[begin : begin + CHUNK]
-            vectors = _unit(self._embedder.embed([_plain(text) for _, text in chunk]))
-            known.update((key, vector) for (key, _), vector in zip(chunk, vectors, strict=True))
-        self._known = known
-        if new:
-            self._save()
-        return np.stack([known[key] for key in keys]) if keys else np.zeros((0, 1), np.float32)
+        try:
+            for begin in range(0, len(new), CHUNK):
+                self._learn(new[begin : begin + CHUNK])
+        finally:
+            if new:
+                self._save()  # what was learnt before an end or a failure is not lost
+        return np.stack([self._known[key] for key in keys]) if keys else np.zeros((0, 1), np.float32)
+
+    def _learn(self, chunk: Sequence[tuple[str, str]]) -> None:
+        if self._closed.is_set():
+            raise Closed
+        vectors = _unit(self._embedder.embed([_plain(text) for _, text in chunk]))
+        self._known.update((key, vector) for (key, _), vector in zip(chunk, vectors, strict=True))
 
     def close(self, *, wait: bool = False) -> None:
+        """No more questions; a knowledge base that is being embedded in another thread is left at the next chunk."""
+        self._closed.set()
         self._threads.shutdown(wait=wait, cancel_futures=True)
 
     def _key(self, text: str) -> str:
@@ -131,7 +142,7 @@ class Semantics:
             return {}
 
     def _save(self) -> None:
-        if self._file is None:
+        if self._file is None or not self._known:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_suffix(".new.npz")
