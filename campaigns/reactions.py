@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import identities, lifecycle, member_dates, member_tags, rfm, rule_tags, segments
+from crm import identities, lifecycle, member_dates, rfm, rule_tags, segments
 from crm.base import events, outbox
 from crm.base.clock import Clock
 from crm.base.db import Sessions
@@ -125,7 +125,6 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await rfm.recount(session, [event.kept_id, event.absorbed_id], now=now)
     await lifecycle.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
-    await member_tags.carry(session, kept_id=event.kept_id, absorbed_id=event.absorbed_id, now=now)
     await _judge(session, event.kept_id, now=now)
 
 

@@ -14,11 +14,12 @@ from itertools import groupby
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import members, order_changes
+from crm import member_tags, members, order_changes
 from crm.base import events
 from crm.base.db import hold as hold_name
 from crm.base.db import insert, is_among
 from crm.base.errors import Busy, NotFound, Refused
+from crm.base.events import EventRow
 from crm.members import CHANCE, MemberEnrolled, MemberNotFound, Profile
 from crm.models.consent import Consent
 from crm.models.group import GroupMember
@@ -32,7 +33,7 @@ MERGE_ROUNDS = 10
 MERGES = "merges"
 UNDO_WITHIN = timedelta(days=1)
 # What a merge re-points; upper layers follow MembersMerged.
-CARRIED = (Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal)
+CARRIED = (Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal, EventRow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +231,7 @@ async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: s
     for table in (Identity, *CARRIED):  # identities first: see the module's first words
         went = sa.update(table).where(table.member_id == absorbed.id).values(member_id=kept.id)
         carried[table.__tablename__] = list(await session.scalars(went.returning(table.id)))
+    carried["member_tags"] = await member_tags.carry(session, kept_id=kept.id, absorbed_id=absorbed.id, now=now)
     await session.execute(sa.delete(MemberOrders).where(MemberOrders.member_id == absorbed.id))
     await order_changes.recount(session, [kept.id])
     followed = sa.update(Member).where((Member.id == absorbed.id) | (Member.merged_into_id == absorbed.id))
@@ -299,6 +301,14 @@ async def undo(session: AsyncSession, absorbed_id: int, *, now: datetime) -> int
         mine = is_among(session, table.id, told.carried.get(table.__tablename__, []))
         back = sa.update(table).where(mine, table.member_id == told.kept_id).values(member_id=absorbed_id)
         await session.execute(back.execution_options(synchronize_session=False))
+    await member_tags.give_back(
+        session,
+        told.carried.get("member_tags", []),
+        kept_id=told.kept_id,
+        absorbed_id=absorbed_id,
+        merged_at=told.merged_at,
+        now=now,
+    )
     followers = [member_id for member_id in told.carried.get("members", []) if member_id != absorbed_id]
     again = sa.update(Member).where(Member.merged_into_id == told.kept_id)
     for ids, target in (([absorbed_id], None), (followers, absorbed_id)):

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from crm.base import events
-from crm.base.db import insert
+from crm.base.db import insert, is_among
 from crm.base.errors import Invalid, NotFound, Refused
 from crm.models.audience import MemberTag, SegmentMember, Tag, TagEnd, TagGroup, TagSource
 from crm.models.member import Member
@@ -268,10 +268,10 @@ async def expire(session: AsyncSession, *, now: datetime, limit: int = 5000) -> 
     return len(await _end(session, MemberTag.id.in_(due.scalar_subquery()), _over(now), now=now))
 
 
-async def carry(session: AsyncSession, *, kept_id: int, absorbed_id: int, now: datetime) -> None:
+async def carry(session: AsyncSession, *, kept_id: int, absorbed_id: int, now: datetime) -> list[int]:
     """Tags of a member who is merged go to the one who is kept, whose own word counts where both cannot be.
 
-    Follows MembersMerged; repeating it changes nothing. Who judges the kept one anew, enters their segments.
+    Called by identities.merge(), which holds both members' rows; returns the ids of the spells that went over.
     """
     mine, theirs = aliased(MemberTag), MemberTag
     clash = sa.exists().where(
@@ -280,20 +280,46 @@ async def carry(session: AsyncSession, *, kept_id: int, absorbed_id: int, now: d
         sa.or_(mine.tag_id == theirs.tag_id, mine.exclusive_group_id == theirs.exclusive_group_id),
     )
     await _end(session, theirs.member_id == absorbed_id, OPEN, clash, because=TagEnd.MERGED, now=now)
-    moved = await session.execute(
-        sa.update(theirs)
-        .where(theirs.member_id == absorbed_id)
-        .values(member_id=kept_id)
-        .returning(theirs.id, theirs.tag_id, theirs.source, theirs.ended_at),
+    await session.execute(sa.delete(SegmentMember).where(SegmentMember.member_id == absorbed_id))
+    return await _move(session, theirs.member_id == absorbed_id, to=kept_id, now=now)
+
+
+async def give_back(
+    session: AsyncSession,
+    spell_ids: Collection[int],
+    *,
+    kept_id: int,
+    absorbed_id: int,
+    merged_at: datetime,
+    now: datetime,
+) -> None:
+    """A merge is undone: its spells are the absorbed member's again, and what it ended is on again."""
+    went = (MemberTag.member_id == kept_id, is_among(session, MemberTag.id, spell_ids))
+    await _move(session, *went, to=absorbed_id, now=now)
+    its = (MemberTag.ended_because == TagEnd.MERGED, MemberTag.ended_at == merged_at)
+    await session.execute(
+        sa.update(MemberTag).where(MemberTag.member_id == absorbed_id, *its).values(ended_at=None, ended_because=None),
         execution_options=NO_SYNC,
     )
+
+
+async def _move(session: AsyncSession, *where: sa.ColumnElement[bool], to: int, now: datetime) -> list[int]:
+    """Spells change hands, and who has them now is told to bear the open ones."""
+    moved = await session.execute(
+        sa.update(MemberTag)
+        .where(*where)
+        .values(member_id=to)
+        .returning(MemberTag.id, MemberTag.tag_id, MemberTag.source, MemberTag.ended_at),
+        execution_options=NO_SYNC,
+    )
+    rows = moved.all()
     told = [
-        MemberTagged(spell_id=row.id, member_id=kept_id, tag_id=row.tag_id, source=row.source)
-        for row in moved
+        MemberTagged(spell_id=row.id, member_id=to, tag_id=row.tag_id, source=row.source)
+        for row in rows
         if row.ended_at is None
     ]
     await events.append_all(session, told, now=now)
-    await session.execute(sa.delete(SegmentMember).where(SegmentMember.member_id == absorbed_id))
+    return [row.id for row in rows]
 
 
 NO_SYNC = {"synchronize_session": False}

@@ -147,7 +147,9 @@ async def test_the_race_is_lost_without_the_members_lock(shop: Shop, make: Make,
     assert sum(isinstance(one, sa.exc.IntegrityError) for one in ended) == 1
 
 
-async def test_merged_members_bear_each_tag_once(shop: Shop, make: Make, sessions: Sessions) -> None:
+async def test_merged_members_bear_each_tag_once_and_get_theirs_back_when_parted(
+    shop: Shop, make: Make, sessions: Sessions
+) -> None:
     kept, absorbed = await make.member(), await make.member()
     [cat] = await shop.add("兴趣", "养猫")
     small, big = await shop.add("犬型", "小型犬", "大型犬", exclusive=True)
@@ -155,9 +157,12 @@ async def test_merged_members_bear_each_tag_once(shop: Shop, make: Make, session
         await shop.tag([member.id], tag_id)
     async with sessions.begin() as session:
         await identities.merge(session, kept.id, absorbed.id, because="manual", now=shop.clock.now())
-    await react(shop)
     assert set(await shop.borne(kept)) == {"养猫", "小型犬"}
     assert await shop.borne(absorbed) == {}
+    async with sessions.begin() as session:
+        await identities.undo(session, absorbed.id, now=shop.clock.now())
+    assert set(await shop.borne(kept)) == {"养猫", "小型犬"}
+    assert set(await shop.borne(absorbed)) == {"养猫", "大型犬"}
 
 
 async def test_a_rule_tags_at_once_whom_it_fits_and_follows_when_facts_change(shop: Shop, make: Make) -> None:
