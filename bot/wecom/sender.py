@@ -201,10 +201,12 @@ class Sender:
 
 
 def _lessons(one: Claimed, error: WecomError) -> tuple[sa.Executable, ...]:
-    """A refused kf message used no slot, and a session that refuses is not where we thought."""
+    """A kf message refused at its first try used no slot, and a session that refuses is not where we thought."""
     if one.lane != lanes.KF:
         return ()
-    learnt: list[sa.Executable] = [sa.delete(KfSend).where(KfSend.outbox_id == one.id)]
+    learnt: list[sa.Executable] = []
+    if one.attempts == 1:  # of an earlier try the outcome may have been unknown: then it may have been shown
+        learnt.append(sa.delete(KfSend).where(KfSend.outbox_id == one.id))
     if isinstance(error, SessionRefusesSend | SessionEnded):
         conversation = one.body["conversation_id"]
         learnt.append(sa.update(Conversation).where(Conversation.id == conversation).values(service_state=None))

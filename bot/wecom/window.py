@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -62,28 +62,37 @@ async def of(session: AsyncSession, conversation: Conversation, *, now: datetime
 async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: datetime) -> list[tuple[Claimed, str]]:
     """Take one slot of its conversation's window for each message; returns those that get none, and why.
 
-    A message that is tried again keeps the slot it has. Only one message of a conversation is in hand at a time
-    (its outbox key), so two senders never count the same window at once.
+    A message that is tried again brings its slot along into the window of now. Only one message of a conversation is
+    in hand at a time (its outbox key), so two senders never count the same window at once.
     """
     if not claimed:
         return []
-    held = set(
-        await session.scalars(sa.select(KfSend.outbox_id).where(KfSend.outbox_id.in_([one.id for one in claimed])))
-    )
-    new = [one for one in claimed if one.id not in held]
-    uses = await _uses(session, [one.body["conversation_id"] for one in new])
-    refused, taken = [], []
-    for one in new:
+    mine = KfSend.outbox_id.in_([one.id for one in claimed])
+    held = {row.outbox_id: row.taken_at for row in await session.scalars(sa.select(KfSend).where(mine))}
+    uses = await _uses(session, [one.body["conversation_id"] for one in claimed])
+    refused, taken, kept = [], [], []
+    for one in claimed:
         conversation = one.body["conversation_id"]
-        if why := _why_not(uses.get(conversation, Use()), bool(one.body.get("by_person")), now):
+        use = _without(uses.get(conversation, Use()), held.get(one.id))
+        if why := _why_not(use, bool(one.body.get("by_person")), now):
             refused.append((one, why))
+        elif one.id in held:
+            kept.append(one.id)
         else:
             taken.append(
                 {"outbox_id": one.id, "conversation_id": conversation, "msgid": one.dedupe_key, "taken_at": now}
             )
     if taken:
         await session.execute(sa.insert(KfSend), taken)
+    if kept:
+        await session.execute(sa.update(KfSend).where(KfSend.outbox_id.in_(kept)).values(taken_at=now))
     return refused
+
+
+def _without(use: Use, taken_at: datetime | None) -> Use:
+    """The window as it stands without the slot taken at `taken_at`."""
+    counted = taken_at is not None and use.heard_at is not None and taken_at >= use.heard_at - CLOCKS_DIFFER
+    return replace(use, used=use.used - 1) if counted else use
 
 
 def _why_not(use: Use, by_person: bool, now: datetime) -> str:

@@ -250,7 +250,9 @@ async def expire(session: AsyncSession, *, now: datetime) -> int:
 
 
 async def cancel(session: AsyncSession, *where: sa.ColumnElement[bool], reason: str, now: datetime) -> int:
-    """Take back waiting messages that match; what a sender has in hand is past recall. Returns how many."""
+    """Take back waiting messages that match; returns how many. What a sender has in hand is not tried a second time."""
+    in_hand = sa.update(OutboxRow).where(OutboxRow.status == _CLAIMED, *where).values(deadline=now)
+    await session.execute(in_hand.execution_options(synchronize_session=False))
     return await _close(session, *where, status=Status.CANCELLED, error=reason, now=now)
 
 
@@ -281,6 +283,7 @@ async def free(session: AsyncSession, *, alive: Sequence[int], now: datetime) ->
             claimed_by=None,
             claimed_until=None,
             error="sender lost",
+            settled_at=sa.case((OutboxRow.repeatable, None), else_=sa.literal(now, UTCDateTime())),
         )
         .returning(OutboxRow.id)
         .execution_options(synchronize_session=False)
