@@ -23,7 +23,7 @@ from bot.dialogue.thinking import think_ahead
 from bot.dialogue.turn import PUT_OFF, SILENCE, Choice, Reply, Say, Text, Turn, as_messages, ask_whether_it_helped
 from bot.handoff import queue
 from bot.handoff.triggers import Reason
-from bot.metrics import TURNS
+from bot.metrics import ALERTS, TURNS
 from bot.models.conversation import Conversation, KfSend
 from bot.models.gateway import Handling, InboundMessage
 from bot.wecom import lanes
@@ -42,6 +42,7 @@ ROUND_SECONDS = 0.5  # then it commits what it has: no answer waits for a hundre
 MESSAGES = 1000  # open messages of one conversation taken together: many answers then share few sends
 TRIES = 3
 AGAIN = (timedelta(seconds=1), timedelta(seconds=5))  # after the first and the second failure
+AFTER_BUG = timedelta(minutes=1)  # when a conversation failed in a way its handlers could not catch
 ASK_AGAIN = timedelta(seconds=2)  # when WeCom did not say whose session it is
 USEFULNESS = (Choice("useful", texts.USEFUL_CHOICES[0]), Choice("useless", texts.USEFUL_CHOICES[1]))
 STATE_CALLS = 10  # service_state/get side by side
@@ -80,12 +81,32 @@ class Answering:
                 if conversation.service_state in state.FLEETING and not is_sure:
                     conversation.due_at, handled = now, handled + 1  # news came while we asked: ask again first
                     continue
-                leaving += await self._answer(session, conversation, member, inbounds, now=now)
+                leaving += await self._answer_safely(session, conversation, member, inbounds, now=now)
                 handled += len(inbounds)
             await outbox.put(session, leaving, now=now)
         if handled:
             self._app.peers.tap("send")
         return handled
+
+    async def _answer_safely(
+        self,
+        session: AsyncSession,
+        conversation: Conversation,
+        member: Member,
+        inbounds: Sequence[InboundMessage],
+        *,
+        now: datetime,
+    ) -> list[Message]:
+        """What leaves because of one conversation; a bug that even its last resort met leaves the others alone."""
+        try:
+            async with session.begin_nested():
+                return await self._answer(session, conversation, member, inbounds, now=now)
+        except Exception:
+            log.exception("dialogue.conversation_failed", extra={"conversation_id": conversation.id})
+            ALERTS.labels("dialogue_bug").inc()
+            await session.refresh(conversation)
+            conversation.due_at = now + AFTER_BUG
+            return []
 
     async def _answer(
         self,
@@ -168,6 +189,8 @@ class Answering:
         except ShopError as refusal:  # effects rolled back; only the words go out
             log.info("dialogue.refused", extra={"code": refusal.code, "inbound_id": inbound.id})
             reply = Reply.text(texts.refusal(refusal))
+            await turn.session.refresh(inbound)
+            await turn.session.refresh(turn.conversation)
         except Exception as bug:
             log.exception("dialogue.failed", extra={"inbound_id": inbound.id})
             return await self._after_bug(turn, bug)

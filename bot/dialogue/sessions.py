@@ -44,7 +44,7 @@ async def call_person(turn: Turn, reason: Reason) -> Reply:
 
 def _skill(turn: Turn, reason: Reason) -> str:
     """The topic a servicer should know: the reason's own, else the first tag of the nearest article."""
-    if reason in SKILL_OF or not turn.text:
+    if reason in SKILL_OF or reason is Reason.BOT_ERROR or not turn.text:  # what failed may be the matcher itself
         return SKILL_OF.get(reason, "")
     hits = turn.app.faq.matcher.match(turn.text, local_day(turn.now)).hits
     nearest = turn.app.faq.articles.get(hits[0].article_id) if hits else None
