@@ -14,6 +14,7 @@ from crm.identities import Person
 from crm.models.member import IdentityKind, Member, MemberSource
 from crm.order_terms import Line, Told
 
+NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 LARGEST_FEN = 100_000_000_00  # a hundred million yuan: above it somebody sent yuan, or nonsense
 
 
@@ -23,7 +24,7 @@ def _with_zone(instant: datetime) -> datetime:
 
 Instant = Annotated[datetime, AfterValidator(_with_zone)]  # one without a zone is shop-local
 Fen = Annotated[int, Field(ge=0, le=LARGEST_FEN)]
-Name = Annotated[str, Field(min_length=1, max_length=64)]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROLS)]
 
 
 class Body(BaseModel):
@@ -39,20 +40,22 @@ class WhoIn(Body):
     unionid: Name | None = None
     shop_account: Name | None = None
 
-    def person(self) -> Person | None:
-        kinds = (
-            (IdentityKind.EXTERNAL_USERID, self.external_userid),
-            (IdentityKind.UNIONID, self.unionid),
-            (IdentityKind.SHOP_ACCOUNT, self.shop_account),
-        )
-        keys = tuple((kind, value) for kind, value in kinds if value)
-        return Person(keys=keys) if keys else None
+    def person(self, source: str) -> Person | None:
+        """The person as crm knows them; a shop account is one of the system `source`."""
+        keys = []
+        if self.external_userid:
+            keys.append((IdentityKind.EXTERNAL_USERID, self.external_userid))
+        if self.unionid:
+            keys.append((IdentityKind.UNIONID, self.unionid))
+        if self.shop_account:
+            keys.append(identities.shop_account(source, self.shop_account))
+        return Person(keys=tuple(keys)) if keys else None
 
 
 class LineIn(Body):
     sku: Name
-    name: Annotated[str, Field(max_length=255)] = ""
-    category: Annotated[str, Field(max_length=64)] = ""
+    name: Annotated[str, Field(max_length=255, pattern=NO_CONTROLS)] = ""
+    category: Annotated[str, Field(max_length=64, pattern=NO_CONTROLS)] = ""
     quantity: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     price_fen: Fen
 
@@ -105,7 +108,9 @@ class ResultsOut(BaseModel):
 
 
 class MemberIn(WhoIn):
-    """Look up by one of these."""
+    """Look up by one of these; `source` is the system of the shop account."""
+
+    source: Annotated[str, Field(min_length=1, max_length=40)] = "api"
 
     code: Annotated[str, Field(min_length=8, max_length=8)] | None = None
 
@@ -142,7 +147,7 @@ async def _tell_order(session: AsyncSession, one: OrderIn, *, now: datetime) -> 
             told = Told(
                 source=one.source,
                 external_no=one.external_no,
-                member_id=await _member_id(session, one.member, now=now),
+                member_id=await _member_id(session, one.member, one.source, now=now),
                 placed_at=one.placed_at,
                 total_fen=one.total_fen,
                 lines=None if one.lines is None else [Line(**line.model_dump()) for line in one.lines],
@@ -164,7 +169,7 @@ async def tell_refunds(session: AsyncSession, body: RefundsIn, *, now: datetime)
 async def _tell_refund(session: AsyncSession, one: RefundIn, *, now: datetime) -> ResultOut:
     try:
         async with session.begin_nested():
-            member_id = None if one.member is None else await _member_id(session, one.member, now=now)
+            member_id = None if one.member is None else await _member_id(session, one.member, one.source, now=now)
             refund = await orders.refund(
                 session,
                 one.source,
@@ -180,8 +185,8 @@ async def _tell_refund(session: AsyncSession, one: RefundIn, *, now: datetime) -
         return ResultOut(number=one.refund_no, result="refused", error=refusal.code)
 
 
-async def _member_id(session: AsyncSession, who: WhoIn, *, now: datetime) -> int:
-    person = who.person()
+async def _member_id(session: AsyncSession, who: WhoIn, source: str, *, now: datetime) -> int:
+    person = who.person(source)
     if person is None:
         raise NobodyNamed
     return (await identities.enrol(session, person, source=MemberSource.IMPORT, now=now)).id
@@ -199,7 +204,7 @@ async def find_member(session: AsyncSession, body: MemberIn, *, now: datetime) -
 async def _find(session: AsyncSession, body: MemberIn) -> Member | None:
     if body.code:
         return await members.find_by_code(session, body.code)
-    person = body.person()
+    person = body.person(body.source)
     if person is None:
         raise NobodyNamed
     return await identities.find_by(session, *person.keys[0])

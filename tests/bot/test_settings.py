@@ -59,3 +59,9 @@ def test_the_main_app_must_be_one_of_the_apps(monkeypatch: pytest.MonkeyPatch) -
     given(monkeypatch, SIYU_MAIN_APP="other")
     with pytest.raises(WrongSettings, match="SIYU_MAIN_APP"):
         read_settings(_env_file=None)
+
+
+def test_an_api_key_that_anybody_could_guess_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, SIYU_API_KEYS__SHOP="")
+    with pytest.raises(WrongSettings, match="SIYU_API_KEYS__SHOP"):
+        read_settings(_env_file=None)
