@@ -18,7 +18,7 @@ from bot.handoff.presses import CardPresses
 from bot.metrics import ALERTS
 from bot.models.gateway import CallbackRow, Handling
 from bot.wecom import event_xml, events, lanes
-from bot.wecom.errors import WecomError
+from bot.wecom.errors import RateLimited, WecomError
 from bot.wecom.sync import Sync
 from bot.wecom.upkeep import Upkeep
 from crm.base import outbox
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 TOGETHER = 20
 LEASE = timedelta(seconds=60)
-TRIES = 6
+TRIES = 24  # with pauses that grow to five minutes: an outage of more than an hour loses nothing
 Handle = Callable[[Any], Awaitable[None]]
 
 
@@ -37,6 +37,7 @@ class InboxWorker:
 
     def __init__(self, app: App, sync: Sync, upkeep: Upkeep, presses: CardPresses) -> None:
         self._app = app
+        self._in_hand: set[int] = set()
         self._handlers: Mapping[type[events.Event], Handle] = {
             events.ExternalContactEvent: sync.take_contact_event,
             events.GroupEvent: sync.take_group_event,
@@ -47,23 +48,30 @@ class InboxWorker:
 
     async def run(self) -> None:
         """Forever: take what is due, handle it, wait for a tap."""
-        while True:
-            if not await self.round():
-                await self._app.peers.wait("inbox", seconds=1.0)
+        async with asyncio.TaskGroup() as handling:
+            while True:
+                rows = await self._take(TOGETHER - len(self._in_hand))
+                for row in rows:  # side by side: a slow one must not keep a greeting waiting
+                    self._in_hand.add(row.id)
+                    handling.create_task(self._handle_apart(row), name=f"callback:{row.id}")
+                if not rows:
+                    await self._app.peers.wait("inbox", seconds=1.0)
 
-    async def round(self) -> int:
-        rows = await self._take()
-        await asyncio.gather(*(self._handle(row) for row in rows))
-        return len(rows)
+    async def _handle_apart(self, row: CallbackRow) -> None:
+        try:
+            await self._handle(row)
+        finally:
+            self._in_hand.discard(row.id)
+            self._app.peers.tap("inbox")
 
-    async def _take(self) -> Sequence[CallbackRow]:
+    async def _take(self, limit: int) -> Sequence[CallbackRow]:
         """Lease some rows, and put the greetings they allow on their lane in the same transaction."""
         now = self._app.clock.now()
         due = (
             sa.select(CallbackRow.id)
             .where(CallbackRow.status == Handling.OPEN, CallbackRow.not_before <= now)
             .order_by(CallbackRow.not_before, CallbackRow.id)
-            .limit(TOGETHER)
+            .limit(limit)
             .with_for_update(skip_locked=True)
             .cte("due")  # chosen once: PostgreSQL runs a plain subquery again for every row, past any limit
         )
@@ -100,6 +108,9 @@ class InboxWorker:
             for kind, handle in self._handlers.items():
                 if isinstance(event, kind):
                     await handle(event)
+        except RateLimited as error:
+            later = self._app.clock.now() + timedelta(seconds=error.retry_after)
+            await self._write(row, not_before=later, attempts=row.attempts - 1, error=str(error)[:500])
         except WecomError as error:
             await self._again(row, str(error))
         except Exception as bug:
