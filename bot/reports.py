@@ -17,6 +17,7 @@ from bot.wecom.kf_items import Origin
 from crm.base.outbox import OutboxRow, Status
 
 DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +30,16 @@ class Pulse:
     waiting_now: int  # in the outbox, not yet gone
     oldest_waiting_at: datetime | None
     dead: int  # will not leave, reason in the row
-    unknown_now: int  # may have left; a person decides
-    stuck_callbacks_now: int
-    stuck_messages_now: int
+    unknown: int  # of the last week: may have left; a person decides
+    stuck_callbacks: int
+    stuck_messages: int
     open_tickets_now: int
     accounts: int
     conversations: int
 
 
 async def pulse(session: AsyncSession, *, now: datetime) -> Pulse:
-    since = now - DAY
+    since, week = now - DAY, now - WEEK
     waiting = OutboxRow.status == Status.WAITING
     outbox = (
         await session.execute(
@@ -47,7 +48,7 @@ async def pulse(session: AsyncSession, *, now: datetime) -> Pulse:
                 sa.func.count().filter(waiting),
                 sa.func.min(OutboxRow.created_at).filter(waiting),
                 sa.func.count().filter(OutboxRow.status == Status.DEAD, OutboxRow.settled_at >= since),
-                sa.func.count().filter(OutboxRow.status == Status.UNKNOWN),
+                sa.func.count().filter(OutboxRow.status == Status.UNKNOWN, OutboxRow.settled_at >= week),
             )
         )
     ).one()
@@ -58,9 +59,11 @@ async def pulse(session: AsyncSession, *, now: datetime) -> Pulse:
         waiting_now=outbox[1],
         oldest_waiting_at=outbox[2],
         dead=outbox[3],
-        unknown_now=outbox[4],
-        stuck_callbacks_now=await _count(session, CallbackRow.status == Handling.DEAD),
-        stuck_messages_now=await _count(session, InboundMessage.status == Handling.DEAD),
+        unknown=outbox[4],
+        stuck_callbacks=await _count(session, CallbackRow.status == Handling.DEAD, CallbackRow.done_at >= now - WEEK),
+        stuck_messages=await _count(
+            session, InboundMessage.status == Handling.DEAD, InboundMessage.done_at >= now - WEEK
+        ),
         open_tickets_now=await _count(session, Ticket.status != TicketStatus.CLOSED),
         accounts=await _count(session, KfAccount.removed_at.is_(None)),
         conversations=await _count(session, Conversation.id > 0),

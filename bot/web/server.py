@@ -61,10 +61,20 @@ async def ready(request: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
-async def metrics(_request: web.Request) -> web.Response:
+async def metrics(request: web.Request) -> web.Response:
+    """For Prometheus on this machine."""
+    _only_here(request)
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def front(request: web.Request) -> web.Response:
     """A glance for whoever runs it: is everything moving, is anything stuck."""
+    _only_here(request)
     return web.Response(text=await status.page(request.app[APP]), content_type="text/html")
+
+
+def _only_here(request: web.Request) -> None:
+    """The shop's figures are for this machine: a proxy's visitors are somebody else, whatever address it comes from."""
+    forwarded = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
+    if forwarded or request.remote not in {"127.0.0.1", "::1"}:
+        raise web.HTTPNotFound

@@ -26,12 +26,12 @@ async def page(app: App) -> str:
 def problems(pulse: reports.Pulse, *, now: datetime) -> list[str]:
     """What somebody should look at, in words; empty when all is well."""
     found = []
-    if pulse.stuck_messages_now:
-        found.append(f"{pulse.stuck_messages_now} 条客户消息多次处理失败，已转人工")
-    if pulse.stuck_callbacks_now:
-        found.append(f"{pulse.stuck_callbacks_now} 个回调多次处理失败")
-    if pulse.unknown_now:
-        found.append(f"{pulse.unknown_now} 条消息发送结果不明，需要人工核对")
+    if pulse.stuck_messages:
+        found.append(f"{pulse.stuck_messages} 条客户消息近 7 天多次处理失败，已转人工")
+    if pulse.stuck_callbacks:
+        found.append(f"{pulse.stuck_callbacks} 个回调近 7 天多次处理失败")
+    if pulse.unknown:
+        found.append(f"{pulse.unknown} 条消息近 7 天发送结果不明，需要人工核对")
     if pulse.dead:
         found.append(f"最近 24 小时有 {pulse.dead} 条消息没能发出，原因见 siyu doctor")
     if pulse.oldest_waiting_at is not None and (minutes := (now - pulse.oldest_waiting_at).total_seconds() / 60) > 5:
