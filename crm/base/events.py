@@ -119,10 +119,13 @@ async def take(session: AsyncSession, cursor: str, *, limit: int = 100) -> list[
 async def peek(session: AsyncSession, cursor: str, *, limit: int = 100) -> list[Recorded]:
     """Like `take`, but the cursor stays: for a reader that calls `move` behind what it could do.
 
-    Two readers of one cursor take turns: on PostgreSQL the second waits for the first one's commit.
+    While another reader of this cursor is at it there is nothing to be had.
     """
     await session.execute(insert(session, EventCursor).values(name=cursor).on_conflict_do_nothing())
-    place = (await session.scalars(sa.select(EventCursor).where(EventCursor.name == cursor).with_for_update())).one()
+    own = sa.select(EventCursor).where(EventCursor.name == cursor).with_for_update(skip_locked=True)
+    place = (await session.scalars(own)).one_or_none()
+    if place is None:
+        return []
     rows = await session.scalars(
         sa.select(EventRow)
         .where(
