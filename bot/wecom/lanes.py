@@ -16,7 +16,6 @@ KF_HANDOFF = "kf_handoff"  # kf/service_state/trans to a servicer or the queue
 WELCOME = "welcome"  # externalcontact/send_welcome_msg
 STAFF = "staff"  # message/send to staff
 TAG = "tag"  # externalcontact/mark_tag
-WEBHOOK = "webhook"  # a group robot
 
 CODE_LIFE = timedelta(seconds=20)  # welcome and closing codes
 PROMPT_LIFE = timedelta(hours=48)  # codes of queue and handover prompts

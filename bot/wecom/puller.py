@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.metrics import PULLED
 from bot.models.conversation import Conversation
 from bot.models.gateway import Handling, InboundMessage, KfAccount
 from bot.wecom.api.kf import KfApi
@@ -161,6 +162,7 @@ class Puller:
                 raise CursorMoved
             news = await store_items(session, account.open_kfid, pulled, now=now)
         if news:
+            PULLED.labels(account.open_kfid).inc(news)
             self._peers.tap("dialogue")
         return news
 

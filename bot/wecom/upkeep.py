@@ -1,11 +1,14 @@
 """What is done now and then: the list of kf accounts, a full sync a day, names of new customers, old rows."""
 
 import logging
+from collections import deque
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from bot.app import App
+from bot.models.api import ApiReply
 from bot.models.conversation import Conversation
 from bot.models.gateway import CallbackRow, Handling, KfAccount
 from bot.models.sync import SyncKind, SyncRun
@@ -24,9 +27,10 @@ ACCOUNTS_EVERY = 600.0  # seconds
 NAMES_EVERY = 2.0
 LOOK_EVERY = 60.0
 SYNC_EVERY = timedelta(hours=24)
+NAMES_REMEMBERED = 5_000
 NAMES_TOGETHER = 100  # as many as kf/customer/batchget takes
 CONSULTED = timedelta(hours=47)  # WeCom names customers who wrote within 48 hours
-KEPT_CALLBACKS = timedelta(days=30)  # longer than any retry, so that a late copy is still known
+KEPT = timedelta(days=30)  # longer than any retry, so that a late copy is still known
 DELETED_TOGETHER = 5_000
 
 
@@ -86,27 +90,32 @@ class Upkeep:
 
     async def keep_names(self) -> None:
         """Forever: ask WeCom for the names of customers who wrote to us before we knew them."""
-        asked: set[str] = set()  # whom WeCom did not name: asked again after a restart at the earliest
+        asked: deque[str] = deque(maxlen=NAMES_REMEMBERED)  # each once: whom WeCom did not name it will not name now
         while True:
-            nameless = [one for one in await self._nameless(limit=NAMES_TOGETHER + len(asked)) if one not in asked]
+            nameless = await self._nameless(without=asked)
             if nameless:
-                asked |= await self._name(nameless[:NAMES_TOGETHER])
-                continue
+                asked.extend(nameless)
+                await self._name(nameless)
             await self._app.peers.wait("names", seconds=NAMES_EVERY)
 
-    async def _nameless(self, *, limit: int) -> list[str]:
+    async def _nameless(self, *, without: Collection[str]) -> list[str]:
         since = self._app.clock.now() - CONSULTED
         async with self._app.sessions.read() as session:
             rows = await session.scalars(
                 sa.select(Conversation.external_userid)
                 .join(Member, Member.id == Conversation.member_id)
-                .where(Member.name == "", Conversation.last_customer_at >= since)
-                .limit(limit)
+                .where(
+                    Member.name == "",
+                    Member.erased_at.is_(None),
+                    Conversation.last_customer_at >= since,
+                    Conversation.external_userid.not_in(without),
+                )
+                .limit(NAMES_TOGETHER)
             )
             return list(rows)
 
-    async def _name(self, external_userids: list[str]) -> set[str]:
-        """Write down the names WeCom gives; returns whom it did not name."""
+    async def _name(self, external_userids: list[str]) -> None:
+        """Write down the names WeCom gives."""
         customers = await self._client.kf.customer_batchget(external_userids)
         people = [identities.wechat_person(one.external_userid, unionid=one.unionid) for one in customers.found]
         async with self._app.sessions.begin() as session:
@@ -114,21 +123,22 @@ class Upkeep:
             for member_id, one in zip(ids, customers.found, strict=True):
                 member = await session.get_one(Member, member_id)
                 members.describe(member, Profile(name=one.nickname or None, avatar=one.avatar or None))
-        return set(external_userids) - {one.external_userid for one in customers.found if one.nickname}
 
     async def keep_small(self) -> None:
-        """Forever: delete handled callbacks that are too old to come again."""
+        """Forever: delete callbacks and API answers that are too old to come again."""
         while True:
-            if await self._delete_old(before=self._app.clock.now() - KEPT_CALLBACKS) < DELETED_TOGETHER:
+            before = self._app.clock.now() - KEPT
+            if await self._delete_old(before=before) < DELETED_TOGETHER:
                 await self._app.peers.wait("retention", seconds=3600)
 
     async def _delete_old(self, *, before: datetime) -> int:
         old = (
             sa.select(CallbackRow.id)
-            .where(CallbackRow.received_at < before, CallbackRow.status == Handling.DONE)
+            .where(CallbackRow.received_at < before, CallbackRow.status != Handling.OPEN)
             .limit(DELETED_TOGETHER)
         )
         async with self._app.sessions.begin() as session:
+            await session.execute(sa.delete(ApiReply).where(ApiReply.answered_at < before))
             deleted = await session.scalars(
                 sa.delete(CallbackRow).where(CallbackRow.id.in_(old.scalar_subquery())).returning(CallbackRow.id)
             )

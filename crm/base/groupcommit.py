@@ -1,14 +1,18 @@
 """One writer, many small durable writes per transaction, and nobody answered before it."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crm.base.db import Sessions
 from crm.base.errors import Busy
+
+log = logging.getLogger(__name__)
 
 TURNS = 3  # of the event loop, from a request's arrival to its submit()
 GATHERINGS = 20
@@ -24,7 +28,8 @@ class GroupCommit(Generic[Item, Result]):
     write: given a connection inside a transaction and 1 … max_batch items, returns one result per item, in order.
     The batch is whatever gathered during the last commit and the turns of the loop after it, so its size follows the
     load and nobody waits for a timer.
-    When a batch fails its items are tried alone, so that one bad item fails only its own caller.
+    When a batch fails its items are tried alone, so that one bad item fails only its own caller; when the database
+    itself does not answer, all of them get Busy.
     """
 
     def __init__(
@@ -88,6 +93,11 @@ class GroupCommit(Generic[Item, Result]):
         try:
             async with self._sessions.connect() as connection:
                 results = await self._write(connection, [item for item, _ in batch])
+        except (OperationalError, InterfaceError) as error:  # the database, not an item: trying each alone helps nobody
+            log.warning("groupcommit.database_unavailable", extra={"error": str(error.orig)})
+            for _, answer in batch:
+                _answer(answer, Busy(retry_after=1.0))
+            return
         except Exception as error:
             if len(batch) == 1:
                 _answer(batch[0][1], error)
