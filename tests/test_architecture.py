@@ -36,6 +36,12 @@ def test_only_the_clock_asks_the_machine_for_the_time() -> None:
     assert found == []
 
 
+def test_the_floor_imports_nothing_of_ours() -> None:
+    floor = (ROOT / "crm" / "base").glob("*.py")
+    above = {name for path in floor for name in imported(path) if name.split(".")[0] in PACKAGES}
+    assert {name for name in above if name != "crm.base" and not name.startswith("crm.base.")} == set()
+
+
 def test_files_stay_small_enough_to_read() -> None:
     long = {path.relative_to(ROOT): count for path in sources() if (count := len(path.read_text().splitlines())) > 450}
     assert long == {}
