@@ -32,12 +32,12 @@ async def run(
     clock, chance = MovableClock(), random.Random(SEED)
     simulator = Simulator(clock, random.Random(SEED), corpid=shop.CORP_ID)
     customers = shop.furnish(simulator, chance)
-    settings = _settings(port, simulator_port, _fresh(database))
-    await asyncio.to_thread(schema.upgrade, settings.database_url)
     async with AsyncExitStack() as stack:
         try:
-            runner = await serve(simulator, port=simulator_port)
+            runner = await serve(simulator, port=simulator_port)  # first: a demo that runs already keeps its database
             stack.push_async_callback(runner.cleanup)
+            settings = _settings(port, simulator_port, _fresh(database))
+            await asyncio.to_thread(schema.upgrade, settings.database_url)
             service = await stack.enter_async_context(running(settings, clock=clock))
         except OSError as error:
             raise WrongSettings(
