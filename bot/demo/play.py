@@ -14,7 +14,7 @@ from bot.demo import shop
 from bot.settings import Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator
-from crm import identities, orders
+from crm import identities, order_batches
 from crm.base.clock import MovableClock
 from crm.base.db import Sessions
 from crm.models.member import MemberSource
@@ -98,18 +98,21 @@ async def _record(
         people = [identities.wechat_person(customer) for customer in customers]
         members = await identities.enrol_batch(session, people, source=MemberSource.IMPORT, now=now)
         member_of = dict(zip(customers, members, strict=True))
-        for one in past:
-            told = Told(
-                source="shop",
-                external_no=one.external_no,
-                member_id=member_of[one.external_userid],
-                placed_at=one.placed_at,
-                total_fen=one.total_fen,
-                lines=one.lines,
-                paid_at=one.placed_at if one.status is OrderStatus.PAID else None,
-                cancelled_at=one.placed_at if one.status is OrderStatus.CANCELLED else None,
-            )
-            await orders.place(session, told, now=now)
+        told = [_told(one, member_of[one.external_userid]) for one in past]
+        await order_batches.place_all(session, told, now=now)
+
+
+def _told(one: shop.PastOrder, member_id: int) -> Told:
+    return Told(
+        source="shop",
+        external_no=one.external_no,
+        member_id=member_id,
+        placed_at=one.placed_at,
+        total_fen=one.total_fen,
+        lines=one.lines,
+        paid_at=one.placed_at if one.status is OrderStatus.PAID else None,
+        cancelled_at=one.placed_at if one.status is OrderStatus.CANCELLED else None,
+    )
 
 
 def _addresses(port: int, simulator_port: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.town import KF, Town, town
+from tests.town import KF, SERVICER, Town, town, words
 
 
 @pytest.fixture
@@ -30,3 +30,9 @@ async def test_whoever_opens_the_chat_is_greeted_once_with_a_menu_that_works(sho
     shop.says(customer, first["content"], first["id"])
     await shop.until(lambda: len(shop.heard(customer)) == 2)
     assert shop.heard(customer)[1] == "【发货】付款后 48 小时内发出。"
+
+
+async def test_a_new_contact_is_greeted_by_the_employee_they_added(shop: Town) -> None:
+    customer = shop.customer()
+    shop.simulator.world.add_contact(SERVICER, customer, silent=False)
+    await shop.until(lambda: [one for one in shop.phone(customer, SERVICER) if "毛球小铺" in words(one)])
