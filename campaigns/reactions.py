@@ -84,11 +84,14 @@ class Reader:
         now = self._clock.now()
         async with self._sessions.begin() as session:
             found = await events.peek(session, self._cursor, limit=TOGETHER)
-            for place, event in enumerate(found):
+            done = 0
+            for event in found:
                 if not await self._react(session, event, now=now):
-                    return place, True
-                await events.move(session, self._cursor, to=event)
-        return len(found), False
+                    break
+                done += 1
+            if done:
+                await events.move(session, self._cursor, to=found[done - 1])
+        return done, done < len(found)
 
     async def _react(self, session: AsyncSession, event: Recorded, *, now: datetime) -> bool:
         """All reactions to one event, or none of them; False when it shall be tried again."""
