@@ -13,8 +13,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from openpyxl import load_workbook
-
 from crm.import_cells import Cell
 
 MAX_LINE = 1 << 20  # characters: a longer line is no row
@@ -227,6 +225,8 @@ def _xlsx(path: Path, columns: Columns) -> Sheet:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         if sum(sizes.values()) > MAX_UNPACKED or sizes.get("xl/sharedStrings.xml", 0) > MAX_SHARED_TEXT:
             raise BadFile("这个 XLSX 展开后太大，请另存为 CSV 再导入")
+        from openpyxl import load_workbook  # here: it costs every start 0.2 s
+
         book = load_workbook(path, read_only=True, data_only=True)
         table = book.worksheets[0].iter_rows(values_only=True)
         head = ["" if cell is None else str(cell) for cell in next(table, ())]

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
 from python_calamine import CalamineError, CalamineWorkbook
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
@@ -180,6 +178,8 @@ def _write_jsonl(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str,
 
 
 def _write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    from openpyxl import Workbook  # here: it costs every start 0.2 s
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet()
     for cells in (columns, *([_cell(row.get(column)) for column in columns] for row in rows)):
@@ -189,6 +189,8 @@ def _write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 def _text_cell(sheet: Any, text: str) -> Any:
     """A cell that stays text: an answer that begins with = is no formula."""
+    from openpyxl.cell import WriteOnlyCell
+
     cell = WriteOnlyCell(sheet, text)
     cell.data_type = "s"
     return cell

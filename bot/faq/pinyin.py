@@ -1,9 +1,11 @@
 """How characters sound: toneless syllables, with the ones that are easily confused made one."""
 
+import os
 import re
 import unicodedata
 from functools import cache
 
+os.environ.setdefault("PYPINYIN_NO_PHRASES", "true")  # we read single characters; phrases cost every start 0.2 s
 from pypinyin.constants import PINYIN_DICT
 
 _LATIN = re.compile(r"[a-zü]+")
