@@ -97,15 +97,8 @@ async def _obey(pipe: Connection, part: Part, arguments: tuple[Any, ...]) -> Non
 
 
 async def _next(pipe: Connection) -> Any:
-    """The next order, read on the loop itself: a thread that waits would cost the part some of its time."""
-    arrived = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(pipe.fileno(), arrived.set)
+    """The next order; a thread waits for it, because a loop that watches the pipe would stop it from blocking."""
     try:
-        await arrived.wait()
-    finally:
-        loop.remove_reader(pipe.fileno())
-    try:
-        return pipe.recv()
+        return await asyncio.to_thread(pipe.recv)
     except EOFError:
         return None

@@ -25,13 +25,17 @@ class Size:
     alone: int  # words of one round, one after the other
     rates: tuple[int, ...]  # words a second
     seconds: int  # of a round at such a rate
-    customers: int  # who share those words
     backlog: int  # words of one round, one a customer
     databases: tuple[str, ...] = DATABASES
 
+    @property
+    def customers(self) -> int:
+        """Enough that nobody asks twice in a round: a second question before the first answer shares its answer."""
+        return max(10, *(rate * self.seconds for rate in self.rates))
 
-FULL = Size(rounds=5, alone=100, rates=(20, 100), seconds=10, customers=200, backlog=2_500)
-QUICK = Size(rounds=1, alone=40, rates=(20,), seconds=3, customers=50, backlog=400)
+
+FULL = Size(rounds=5, alone=100, rates=(20, 100), seconds=10, backlog=2_500)
+QUICK = Size(rounds=1, alone=40, rates=(20,), seconds=3, backlog=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,7 @@ def _measured(kind: str, both: tuple[Place, Place], size: Size) -> list[Row]:
     for rate in size.rates:
 
         def steadily(place: Place, rate: int = rate) -> list[float]:
-            words = spread(regulars[place.callback], rate * size.seconds)
-            return place.ask("ask_steadily", words, rate)
+            return place.ask("ask_steadily", regulars[place.callback][: rate * size.seconds], rate)
 
         rows += _times(f"{kind}, {rate} a second", _rounds(both, steadily, size.rounds))
     return rows + _backlogs(kind, both, size)
