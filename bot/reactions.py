@@ -1,5 +1,6 @@
 """What the edge does when facts change below it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -7,9 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.models.conversation import Conversation
 from bot.models.handoff import Ticket
+from bot.wecom import lanes
 from campaigns.reactions import Reactions
+from crm import tag_mirror
+from crm.base import outbox
+from crm.contacts import ContactAdded
 from crm.identities import MembersMerged, MergeUndone
-from crm.models.member import Identity, IdentityKind
+from crm.member_tags import MemberTagged, MemberUntagged
+from crm.models.member import Contact, Identity, IdentityKind
+from crm.tag_mirror import TagMirrored
+from crm.tags import CorpTagMarked, CorpTagUnmarked
 
 reactions = Reactions()
 TOGETHER = 1000  # members whose relations are looked up at once
@@ -39,3 +47,55 @@ async def follow_identities(session: AsyncSession, event: MembersMerged | MergeU
         .values(member_id=holder)
         .execution_options(synchronize_session=False)
     )
+
+
+@reactions.to(MemberTagged)
+@reactions.to(MemberUntagged)
+async def mirror_tag(session: AsyncSession, event: MemberTagged | MemberUntagged, *, now: datetime) -> None:
+    """What staff see in WeCom follows what we say about a member."""
+    if await tag_mirror.shows(session, event.tag_id):
+        because = (type(event).__name__, event.spell_id)
+        await _compare(session, [event.member_id], because=because, now=now)
+
+
+@reactions.to(TagMirrored)
+async def mirror_everywhere(session: AsyncSession, event: TagMirrored, *, now: datetime) -> None:
+    """A tag is shown to staff from now on, or no longer: every relation of everybody who bears it."""
+    after = 0
+    because = ("mirrored", event.tag_id, event.mirrored, now)
+    while some := await tag_mirror.bearers(session, event.tag_id, after=after, limit=TOGETHER, now=now):
+        await _compare(session, some, because=because, now=now)
+        after = some[-1]
+
+
+@reactions.to(ContactAdded)
+async def mirror_to_newcomer(session: AsyncSession, event: ContactAdded, *, now: datetime) -> None:
+    """Who gets a customer sees the tags that colleagues see."""
+    gap = await tag_mirror.gap(session, event.contact_id, now=now)
+    if gap is not None and not gap.is_closed:
+        message = lanes.tag_marks(event.contact_id, gap.external_userid, because=("added", event.added_at))
+        await outbox.put(session, [message], now=now)
+
+
+@reactions.to(CorpTagMarked)
+async def take_mark(session: AsyncSession, event: CorpTagMarked, *, now: datetime) -> None:
+    """Staff marked a customer with a tag of ours."""
+    await tag_mirror.take_mark(session, event.contact_id, event.corp_tag_id, now=now)
+
+
+@reactions.to(CorpTagUnmarked)
+async def take_unmark(session: AsyncSession, event: CorpTagUnmarked, *, now: datetime) -> None:
+    """Staff took a tag of ours off a customer; one that a rule holds on comes back."""
+    if await tag_mirror.take_unmark(session, event.contact_id, event.corp_tag_id, now=now):
+        contact = await session.get_one(Contact, event.contact_id)
+        because = ("again", event.corp_tag_id, now)
+        await outbox.put(session, [lanes.tag_marks(contact.id, contact.external_userid, because=because)], now=now)
+
+
+async def _compare(
+    session: AsyncSession, member_ids: Sequence[int], *, because: tuple[object, ...], now: datetime
+) -> None:
+    """Have the corp tags of every relation of these members compared."""
+    relations = await tag_mirror.relations_of(session, member_ids)
+    messages = [lanes.tag_marks(contact_id, customer, because=because) for contact_id, customer in relations]
+    await outbox.put(session, messages, now=now)
