@@ -321,7 +321,7 @@ async def _take_due(session: AsyncSession, *, now: datetime) -> Sequence[Convers
             .where(Conversation.due_at <= now)
             .order_by(Conversation.due_at, Conversation.id)
             .limit(ROUND)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, key_share=True)
         )
     ).all()
 

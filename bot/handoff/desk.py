@@ -101,7 +101,7 @@ async def _open(session: AsyncSession, ticket_id: int) -> tuple[Conversation, Ti
         sa.select(Conversation)
         .join(Ticket, Ticket.conversation_id == Conversation.id)
         .where(Ticket.id == ticket_id)
-        .with_for_update(of=Conversation)
+        .with_for_update(of=Conversation, key_share=True)
     )
     ticket = await session.get(Ticket, ticket_id, with_for_update=True, populate_existing=True)
     if conversation is None or ticket is None or ticket.status is TicketStatus.CLOSED:

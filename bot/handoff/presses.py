@@ -95,7 +95,7 @@ class CardPresses:
         """The ticket is the presser's: their name on every copy of the card, the prompt to the customer."""
         now = self._app.clock.now()
         async with self._app.sessions.begin() as session:
-            known = await session.get_one(Conversation, conversation.id, with_for_update=True)
+            known = await session.get_one(Conversation, conversation.id, with_for_update={"key_share": True})
             if held:
                 known.service_state, known.servicer_userid = ServiceState.HUMAN, press.by
                 known.human_wanted_at = None
@@ -136,7 +136,7 @@ class CardPresses:
                 sa.select(Conversation)
                 .join(Ticket, Ticket.conversation_id == Conversation.id)
                 .where(Ticket.id == press.ticket_id)
-                .with_for_update()
+                .with_for_update(key_share=True)
             )
             ticket = await session.get(Ticket, press.ticket_id, with_for_update=True)
             if conversation is None or ticket is None:
