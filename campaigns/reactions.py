@@ -129,6 +129,7 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await lifecycle.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
     await _judge(session, event.kept_id, now=now)
+    await segments.follow(session, [event.absorbed_id], now=now)  # who is merged leaves them all, and is told to
 
 
 @reacts_to(MergeUndone)

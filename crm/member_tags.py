@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 from crm.base import events
 from crm.base.db import insert, is_among
 from crm.base.errors import Invalid, NotFound, Refused
-from crm.models.audience import MemberTag, SegmentMember, Tag, TagEnd, TagGroup, TagSource
+from crm.models.audience import MemberTag, Tag, TagEnd, TagGroup, TagSource
 from crm.models.member import Member
 
 TOGETHER = 1000  # members in one statement
@@ -280,7 +280,6 @@ async def carry(session: AsyncSession, *, kept_id: int, absorbed_id: int, now: d
         sa.or_(mine.tag_id == theirs.tag_id, mine.exclusive_group_id == theirs.exclusive_group_id),
     )
     await _end(session, theirs.member_id == absorbed_id, OPEN, clash, because=TagEnd.MERGED, now=now)
-    await session.execute(sa.delete(SegmentMember).where(SegmentMember.member_id == absorbed_id))
     return await _move(session, theirs.member_id == absorbed_id, to=kept_id, now=now)
 
 
