@@ -96,7 +96,6 @@ REASONS = {
 CARD_TITLES = {"urgent": "【加急】客户转人工", "high": "【优先】客户转人工", "normal": "客户转人工"}
 CARD_TAKEN = "{who}已接单"
 CARD_PASSED = "已转给同事"
-CARD_CLOSED = "会话已结束"
 STAFF_TAKEN = "客户「{customer}」已由{who}接待。"
 STAFF_AWAY = "接单没有成功：您现在不在接待状态。请先在微信客服里开启接待，再点一次接单。"
 STAFF_ENDED = "客户「{customer}」的会话已结束，请在微信客服里直接给客户发消息，会话会重新打开。"

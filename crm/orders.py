@@ -109,13 +109,6 @@ async def lines_of(session: AsyncSession, order_id: int) -> list[OrderLine]:
     return list(rows)
 
 
-async def refunds_of(session: AsyncSession, order_id: int) -> list[Refund]:
-    rows = await session.scalars(
-        sa.select(Refund).where(Refund.order_id == order_id).order_by(Refund.refunded_at, Refund.id)
-    )
-    return list(rows)
-
-
 async def place(session: AsyncSession, told: Told, *, now: datetime, zone: ZoneInfo = SHANGHAI) -> Order:
     """Write an order down, or what changed in a known one; then whatever was told of it too early."""
     for field in ("total_fen", "paid_fen", "refunded_fen"):

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm.base import events
 from crm.base.db import insert
 from crm.models.audience import Tag
+from crm.models.member import Contact
 from crm.models.tag import ContactTag, CorpTag, CorpTagGroup
 
 
@@ -153,6 +154,21 @@ async def names_of(session: AsyncSession, contact_id: int) -> list[str]:
         .order_by(CorpTag.rank.desc(), CorpTag.id)
     )
     return list(rows)
+
+
+def borne_by(member_id: int | None) -> sa.Select[str]:
+    """SQL for the names of the tags that any of the staff shows on this member now; CorpTag can be narrowed further."""
+    return (
+        sa.select(CorpTag.name)
+        .join(ContactTag, ContactTag.tag_id == CorpTag.id)
+        .join(Contact, Contact.id == ContactTag.contact_id)
+        .where(
+            Contact.member_id == member_id,
+            Contact.ended_at.is_(None),
+            ContactTag.unmarked_at.is_(None),
+            CorpTag.deleted_at.is_(None),
+        )
+    )
 
 
 async def _know(session: AsyncSession, wecom_ids: Iterable[str]) -> dict[str, int]:

@@ -3,29 +3,16 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.faq.articles import Article
 from bot.faq.matcher import Match
-from crm.models.member import Contact
-from crm.models.tag import ContactTag, CorpTag
+from crm import tags
 
 
 async def tags_of(session: AsyncSession, member_id: int) -> frozenset[str]:
     """Names of the corp tags which any of the staff has put on this member."""
-    names = await session.scalars(
-        sa.select(CorpTag.name)
-        .join(ContactTag, ContactTag.tag_id == CorpTag.id)
-        .join(Contact, Contact.id == ContactTag.contact_id)
-        .where(
-            Contact.member_id == member_id,
-            Contact.ended_at.is_(None),
-            ContactTag.unmarked_at.is_(None),
-            CorpTag.deleted_at.is_(None),
-        )
-    )
-    return frozenset(names)
+    return frozenset(await session.scalars(tags.borne_by(member_id)))
 
 
 def of(articles: Mapping[str, Article], match: Match) -> dict[str, str]:

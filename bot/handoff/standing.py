@@ -1,11 +1,10 @@
 """What a member's corp tags say about their standing: the level, and whether the shop treats them as a VIP."""
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.handoff.policy import Policy
-from crm.models.member import Contact
-from crm.models.tag import ContactTag, CorpTag, CorpTagGroup
+from crm import tags
+from crm.models.tag import CorpTag, CorpTagGroup
 
 LEVELS = "会员等级"  # the tag group that tells a member's level
 
@@ -13,7 +12,7 @@ LEVELS = "会员等级"  # the tag group that tells a member's level
 async def level_of(session: AsyncSession, member_id: int | None) -> str:
     """The highest level any of the staff has marked this member with; empty when there is none."""
     highest = (
-        _tags_of(member_id)
+        tags.borne_by(member_id)
         .join(CorpTagGroup, CorpTagGroup.id == CorpTag.group_id)
         .where(CorpTagGroup.name == LEVELS)
         .order_by(CorpTag.rank, CorpTag.id.desc())
@@ -26,18 +25,4 @@ async def is_vip(session: AsyncSession, member_id: int | None, policy: Policy) -
     """Whether the member bears one of the shop's VIP tags."""
     if not policy.vip_tags:
         return False
-    return await session.scalar(_tags_of(member_id).where(CorpTag.name.in_(policy.vip_tags)).limit(1)) is not None
-
-
-def _tags_of(member_id: int | None) -> sa.Select[str]:
-    return (
-        sa.select(CorpTag.name)
-        .join(ContactTag, ContactTag.tag_id == CorpTag.id)
-        .join(Contact, Contact.id == ContactTag.contact_id)
-        .where(
-            Contact.member_id == member_id,
-            Contact.ended_at.is_(None),
-            ContactTag.unmarked_at.is_(None),
-            CorpTag.deleted_at.is_(None),
-        )
-    )
+    return await session.scalar(tags.borne_by(member_id).where(CorpTag.name.in_(policy.vip_tags)).limit(1)) is not None

@@ -6,7 +6,7 @@ from bot.wecom.api import contacts as contacts_api
 from bot.wecom.api import groups as groups_api
 from bot.wecom.api import tags as tags_api
 from bot.wecom.events import GroupMembersLeft
-from bot.wecom.reading import EPOCH, storable
+from bot.wecom.reading import EPOCH
 from crm import staff
 from crm.contacts import Relation
 from crm.groups import Departure, Seat, Snapshot
@@ -29,8 +29,8 @@ def relations(contact: contacts_api.Contact) -> list[Relation]:
             added_at=follow.added_at,
             state=follow.state,
             add_way=follow.add_way,
-            remark=_storable(follow.remark),
-            description=_storable(follow.description),
+            remark=follow.remark,
+            description=follow.description,
             tag_ids=tuple(tag_id for tag_id in follow.tag_ids if not tag_id.startswith(STRATEGY_TAG)),
         )
         for follow in contact.follows
@@ -39,8 +39,8 @@ def relations(contact: contacts_api.Contact) -> list[Relation]:
 
 def customer(person: contacts_api.Person) -> Person:
     profile = Profile(
-        name=_storable(person.name) or None,
-        avatar=_storable(person.avatar) or None,
+        name=person.name or None,
+        avatar=person.avatar or None,
         gender=GENDERS.get(person.gender),
     )
     return wechat_person(person.external_userid, unionid=person.unionid, profile=profile)
@@ -50,10 +50,10 @@ def snapshot(group: groups_api.Group, *, read_at: datetime) -> Snapshot:
     """A group with everybody in it, as of `read_at`."""
     return Snapshot(
         chat_id=group.chat_id,
-        name=_storable(group.name),
+        name=group.name,
         owner=group.owner,
         created_at=_known(group.created_at),
-        notice=_storable(group.notice),
+        notice=group.notice,
         member_version=group.member_version,
         seats=tuple(_seat(member) for member in group.members if member.id),
         read_at=read_at,
@@ -61,13 +61,13 @@ def snapshot(group: groups_api.Group, *, read_at: datetime) -> Snapshot:
 
 
 def _seat(member: groups_api.GroupMember) -> Seat:
-    name = _storable(member.name)
+    name = member.name
     stranger = wechat_person(member.id, unionid=member.unionid, profile=Profile(name=name or None))
     return Seat(
         userid=member.id if member.is_staff else "",
         person=None if member.is_staff else stranger,
         name=name,
-        nickname=_storable(member.nickname),
+        nickname=member.nickname,
         joined_at=member.joined_at,
         join_scene=member.join_scene,
         invited_by=member.invited_by,
@@ -85,11 +85,11 @@ def tag_group(group: tags_api.TagGroup) -> TagGroupListing:
     """A tag group with its living tags."""
     return TagGroupListing(
         wecom_id=group.group_id,
-        name=_storable(group.name),
+        name=group.name,
         rank=group.order,
         created_at=_known(group.created_at),
         tags=tuple(
-            TagListing(wecom_id=tag.tag_id, name=_storable(tag.name), rank=tag.order, created_at=_known(tag.created_at))
+            TagListing(wecom_id=tag.tag_id, name=tag.name, rank=tag.order, created_at=_known(tag.created_at))
             for tag in group.tags
             if not tag.deleted
         ),
@@ -101,10 +101,6 @@ def deleted_tags(group: tags_api.TagGroup) -> list[str]:
     if group.deleted:
         return [group.group_id]
     return [tag.tag_id for tag in group.tags if tag.deleted]
-
-
-def _storable(value: str) -> str:
-    return str(storable(value))
 
 
 def _known(instant: datetime) -> datetime | None:

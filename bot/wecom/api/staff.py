@@ -8,7 +8,6 @@ from bot.wecom.api.call import Caller
 from bot.wecom.reading import Fields, Json, given, text, texts
 
 MESSAGE = "/cgi-bin/message"
-EVERYBODY = "@all"
 
 
 @dataclass(frozen=True, slots=True)

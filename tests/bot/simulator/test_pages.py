@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,8 @@ from yarl import URL
 from bot.simulator.pages import HERE, PAGES, STATIC_FILES, add_pages
 from bot.simulator.server import create_app
 from bot.simulator.simulator import Simulator
+from tests.browser import CHROMIUM, FLAGS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 OURS = [path for name, path in STATIC_FILES.items() if not name.startswith("vendor/")]
 SCRIPTS = [path for path in OURS if path.suffix == ".js"]
 MARKUP_NAME = "<img src=x onerror=document.title='hit'>王"
@@ -125,10 +123,10 @@ async def town() -> AsyncIterator[Town]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
+    if not CHROMIUM:
         pytest.skip("Chromium is not installed")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_QUIET)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         await browser.close()
 
