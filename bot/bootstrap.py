@@ -18,6 +18,9 @@ from bot.faq.learning import Learning
 from bot.faq.live import Live
 from bot.faq.pictures import Pictures
 from bot.faq.semantic import EmbeddingServer, Semantics, local_semantics
+from bot.groupbot.answering import BotPlace, Mentions, late_answers
+from bot.groupbot.store import MentionInbox
+from bot.groupbot.view import Bot, BotView
 from bot.handoff.hours import WorkingHours
 from bot.handoff.native import Handover
 from bot.handoff.presses import CardPresses
@@ -162,12 +165,16 @@ def _loops(service: Service) -> Mapping[str, Loop]:
             client,
             handover=Handover(client.kf, app.sessions, app.clock, app.handoff).send,
             mark_tags=TagMarks(client.tags, app.sessions, app.clock).send,
+            late_answers=late_answers(client.aibot, app.sessions, app.clock),
         ),
     )
     sync = Sync(app.sessions, client, app.clock)
     shared = (app.sessions, app.peers, app.clock)
     upkeep = Upkeep(app, client, sync, main_app=service.settings.main_app)
+    settings = service.settings
+    places = {name: BotPlace(bot.help_url or "") for name, bot in settings.bots.items()}
     return {
+        "mentions": Mentions(app, places, kept=settings.faq_questions_kept).run,
         "campaigns": Reader(*shared, cursor="campaigns", table=campaigns.table).run,
         "edge": Reader(*shared, cursor="edge", table=edge.table).run,
         "inbox": InboxWorker(app, sync, upkeep, CardPresses(app, client.kf)).run,
@@ -193,13 +200,25 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     }
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     api = Api(CALLS, app.sessions, app.clock, keys=keys)
-    service.site = create_app(app, [*CallbackView(envelopes, service.inbox, app.clock).routes(), *api.routes()])
+    mentions = MentionInbox(app.sessions, app.peers)
+    await mentions.start()
+    stack.push_async_callback(mentions.stop)
+    routes = [*CallbackView(envelopes, service.inbox, app.clock).routes(), *api.routes()]
+    routes += BotView(app, _bots(settings), mentions).routes()
+    service.site = create_app(app, routes)
     runner = web.AppRunner(service.site, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, settings.host, settings.port)
     await site.start()
     service.port = runner.addresses[0][1]
+
+
+def _bots(settings: Settings) -> dict[str, Bot]:
+    return {
+        name: Bot(Envelope(one.token.get_secret_value(), one.aes_key.get_secret_value(), ""), one.display_name)
+        for name, one in settings.bots.items()
+    }
 
 
 def _start_all(loops: Mapping[str, Loop]) -> list[asyncio.Task[None]]:

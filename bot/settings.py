@@ -1,5 +1,6 @@
 """What the operator may change: environment and .env, read once in the composition root."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,11 +50,25 @@ class WecomApp(BaseModel, frozen=True):
     aes_key: SecretStr | None = None
 
     def model_post_init(self, _context: Any) -> None:
-        import re
+        _check_shapes(self.token, self.aes_key)
 
-        for name, value, shape in (("TOKEN", self.token, TOKEN), ("AES_KEY", self.aes_key, AES_KEY)):
-            if value is not None and not re.match(shape, value.get_secret_value()):
-                raise ValueError(f"{name} has the wrong shape: 43 letters and digits for AES_KEY, up to 32 for TOKEN")
+
+def _check_shapes(token: SecretStr | None, aes_key: SecretStr | None) -> None:
+    for name, value, shape in (("TOKEN", token, TOKEN), ("AES_KEY", aes_key, AES_KEY)):
+        if value is not None and not re.match(shape, value.get_secret_value()):
+            raise ValueError(f"{name} has the wrong shape: 43 letters and digits for AES_KEY, up to 32 for TOKEN")
+
+
+class BotSettings(BaseModel, frozen=True):
+    """SIYU_BOTS__NAME__…: one AI bot (智能机器人) in callback mode: its callback is /wecom/aibot/NAME."""
+
+    token: SecretStr
+    aes_key: SecretStr
+    display_name: str = ""  # as staff mention it; empty: whatever follows an @ is taken for a mention
+    help_url: Address | None = None  # where what is personal is answered: a kf link or an H5 page
+
+    def model_post_init(self, _context: Any) -> None:
+        _check_shapes(self.token, self.aes_key)
 
 
 class HandoffSettings(BaseModel, frozen=True):
@@ -109,6 +124,7 @@ class Settings(BaseSettings):
     corp_id: str = Field(min_length=1)
     apps: dict[str, WecomApp] = Field(min_length=1)  # SIYU_APPS__MAIN__SECRET, SIYU_APPS__MAIN__AGENT_ID, …
     main_app: str = "main"  # the app that calls kf and customer contact
+    bots: dict[str, BotSettings] = {}  # SIYU_BOTS__HELPER__TOKEN, …
     shop_name: str = "本店"
     service_hours: Hours = USUAL_HOURS  # told to customers, and what the clocks of a handoff run in
     handoff: HandoffSettings = HandoffSettings()

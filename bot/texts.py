@@ -80,6 +80,25 @@ NAMELESS = "您"
 NO_ORDER_YET = "暂无订单"
 ORDERS_NONE = "还没有查到您的订单。如果您是用别的账号下的单，请回复「人工」，同事帮您核对。"
 
+# What everybody in an internal group reads
+
+GROUP_HELLO = "大家好，我是{shop}的智能助手，商品、配送、退换、优惠的问题 @我 就能问～"
+GROUP_MENU = "大家常问：\n{lines}"
+GROUP_LOOKING = "正在查…"
+GROUP_LATE = "这个问题要多查一会儿，查到后马上发在这里。"
+GROUP_LOST = "抱歉，这次没能答上来，麻烦再 @我 问一次。"
+GROUP_MISS = "抱歉，这个问题我还没学会，已经记下来请同事补上。可以换个说法再 @我 问一次。"
+GROUP_SUGGEST = "您是想问下面哪一个呢？\n{lines}\n@我 并回复序号就行；都不是的话，换个说法试试。"
+GROUP_RELATED = "相关问题：\n{lines}"
+GROUP_PERSONAL = "这件事和个人有关，这里不方便说。请到微信客服里一对一问{link}。"
+GROUP_PERSONAL_LINK = "：[点这里]({url})"
+GROUP_FLOOD = "您问得有点快，我一条一条看，请过一分钟再 @我。"
+GROUP_NOT_TEXT = "收到您的{kind}啦。我目前只看得懂文字，麻烦用文字说一下。"
+GROUP_WALL = "内容比较长，我怕看漏。麻烦用一两句话说说想问什么。"
+GROUP_NOT_CHINESE = "Sorry, I can only read Chinese for now. 抱歉，我目前只看得懂中文。"
+GROUP_PICTURE = "[图片]({url})"
+GROUP_LINK = "[{title}]({url})"
+
 # What staff read
 
 REASONS = {

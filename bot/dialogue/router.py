@@ -19,14 +19,14 @@ class Router:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._routes: list[tuple[Filter, Handler]] = []
+        self._routes: list[tuple[tuple[Filter, ...], Handler]] = []
         self._included: list[Router] = []
 
     def on(self, *filters: Filter) -> Callable[[Handler], Handler]:
         """Register a handler; all filters must match, and what they parsed becomes its arguments."""
 
         def register(handler: Handler) -> Handler:
-            self._routes.append((_all(filters), handler))
+            self._routes.append((filters, handler))
             return handler
 
         return register
@@ -34,9 +34,16 @@ class Router:
     def include(self, *routers: "Router") -> None:
         self._included += routers
 
+    def is_about(self, text: str) -> bool:
+        """Whether a handler here or below answers these very words (see says); others may answer them all the same."""
+        own = any(
+            isinstance(one, Says) and one.fits(text) is not None for filters, _ in self._routes for one in filters
+        )
+        return own or any(router.is_about(text) for router in self._included)
+
     async def reply(self, turn: Turn) -> Reply | None:
-        for matches, handler in self._routes:
-            parsed = matches(turn)
+        for filters, handler in self._routes:
+            parsed = _parse(filters, turn)
             if parsed is not None and (reply := await handler(turn, **parsed)) is not None:
                 return reply
         for router in self._included:
@@ -45,15 +52,23 @@ class Router:
         return None
 
 
-def says(pattern: str) -> Filter:
-    """The whole text fits the pattern (case and spaces around it do not matter); named groups become arguments."""
-    compiled = re.compile(rf"\s*(?:{pattern})\s*[。！!～~.]*", re.IGNORECASE)
+class Says:
+    """A filter on the whole text of a message."""
 
-    def matches(turn: Turn) -> Arguments | None:
-        found = compiled.fullmatch(turn.text) if turn.text else None
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(rf"\s*(?:{pattern})\s*[。！!～~.]*", re.IGNORECASE)
+
+    def __call__(self, turn: Turn) -> Arguments | None:
+        return self.fits(turn.text)
+
+    def fits(self, text: str) -> Arguments | None:
+        found = self._pattern.fullmatch(text) if text else None
         return {name: value or "" for name, value in found.groupdict().items()} if found else None
 
-    return matches
+
+def says(pattern: str) -> Filter:
+    """The whole text fits the pattern (case and spaces around it do not matter); named groups become arguments."""
+    return Says(pattern)
 
 
 def tapped(prefix: str) -> Filter:
@@ -81,14 +96,12 @@ def from_customer(turn: Turn) -> Arguments | None:
     return {} if turn.is_from_customer else None
 
 
-def _all(filters: tuple[Filter, ...]) -> Filter:
-    def matches(turn: Turn) -> Arguments | None:
-        parsed: dict[str, str] = {}
-        for one in filters:
-            found = one(turn)
-            if found is None:
-                return None
-            parsed.update(found)
-        return parsed
-
-    return matches
+def _parse(filters: tuple[Filter, ...], turn: Turn) -> Arguments | None:
+    """What all of them parsed together; None when one does not match."""
+    parsed: dict[str, str] = {}
+    for one in filters:
+        found = one(turn)
+        if found is None:
+            return None
+        parsed.update(found)
+    return parsed

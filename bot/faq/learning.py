@@ -4,10 +4,10 @@ import asyncio
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,10 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.app import App
 from bot.faq import clusters, questions, regression, store
 from bot.faq.articles import MAX_ANSWER_BYTES, MAX_QUESTION_CHARS, Article, article_of
+from bot.models.conversation import KfSend
 from bot.models.faq import ClusterStatus, FaqCluster, FaqQuestion, FaqState
 from bot.models.gateway import InboundMessage
 from bot.wecom.kf_items import KfMessage, Origin, parse_kf_item
 from crm.base.errors import NotFound
+from crm.base.outbox import OutboxRow, Status
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ EVERY = 300.0  # seconds
 ANSWERED_WITHIN = timedelta(hours=4)  # an agent's words later than this are about something else
 AGENT_MESSAGES = 3
 SIMILAR = 10
+Spoken: TypeAlias = tuple[int, datetime, str]  # conversation, when, what a person wrote
 _NUMBERS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{0,4}\d[\d\- ]{5,}\d")  # telephone, order and parcel numbers
 
 
@@ -147,12 +150,13 @@ def _label(texts: Sequence[str]) -> str:
 async def wanted(session: AsyncSession, *, limit: int = 50) -> list[Wanted]:
     """Articles to write next, the most asked first."""
     asked = sa.func.count().label("asked")
+    who = sa.func.coalesce(FaqQuestion.asker, sa.cast(FaqQuestion.conversation_id, sa.String))
     rows = await session.execute(
         sa.select(
             FaqCluster.id,
             FaqCluster.label,
             asked,
-            sa.func.count(sa.distinct(FaqQuestion.conversation_id)),
+            sa.func.count(sa.distinct(who)),
             sa.func.max(FaqQuestion.asked_at),
         )
         .join(FaqQuestion, FaqQuestion.cluster_id == FaqCluster.id)
@@ -186,35 +190,56 @@ async def draft(session: AsyncSession, cluster_id: int) -> Draft:
 
 async def _agents_answers(session: AsyncSession, asked: Sequence[FaqQuestion]) -> list[str]:
     """What people wrote in these conversations soon after these questions, each question's words in one text."""
-    if not asked:
+    places = {one.conversation_id for one in asked if one.conversation_id is not None}
+    if not places:
         return []
-    rows = await session.scalars(
-        sa.select(InboundMessage)
-        .where(
-            InboundMessage.conversation_id.in_({one.conversation_id for one in asked}),
-            InboundMessage.origin == Origin.SERVICER,
-            InboundMessage.kind == "text",
-            InboundMessage.received_at >= min(one.asked_at for one in asked),
-        )
-        .order_by(InboundMessage.id)
-    )
-    spoken: defaultdict[int, list[InboundMessage]] = defaultdict(list)
-    for row in rows:
-        spoken[row.conversation_id].append(row)
+    since = min(one.asked_at for one in asked)
+    spoken = sorted(await _by_servicers(session, places, since) + await _at_desk(session, places, since))
     found = []
     for one in asked:
         until = one.asked_at + ANSWERED_WITHIN
-        after = [row for row in spoken[one.conversation_id] if one.asked_at <= row.received_at < until]
+        after = [said for where, at, said in spoken if where == one.conversation_id and one.asked_at <= at < until]
         if words := "\n".join(filter(None, map(_words, after[:AGENT_MESSAGES]))):
             found.append(words.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore"))
     return list(dict.fromkeys(found))
 
 
-def _words(row: InboundMessage) -> str:
+async def _by_servicers(session: AsyncSession, conversations: Collection[int], since: datetime) -> list[Spoken]:
+    """What servicers wrote in the WeCom client."""
+    rows = await session.scalars(
+        sa.select(InboundMessage).where(
+            InboundMessage.conversation_id.in_(conversations),
+            InboundMessage.origin == Origin.SERVICER,
+            InboundMessage.kind == "text",
+            InboundMessage.received_at >= since,
+        )
+    )
+    items = [(row, parse_kf_item(row.body)) for row in rows]
+    return [(row.conversation_id, row.received_at, item.text) for row, item in items if isinstance(item, KfMessage)]
+
+
+async def _at_desk(session: AsyncSession, conversations: Collection[int], since: datetime) -> list[Spoken]:
+    """What agents wrote at our desk, as far as the customer got it."""
+    rows = await session.execute(
+        sa.select(KfSend.conversation_id, OutboxRow.created_at, OutboxRow.body)
+        .join(OutboxRow, OutboxRow.id == KfSend.outbox_id)
+        .where(
+            KfSend.conversation_id.in_(conversations),
+            KfSend.taken_at >= since,
+            KfSend.failed_type.is_(None),
+            OutboxRow.status == Status.SENT,
+        )
+    )
+    return [
+        (conversation_id, at, str(body["message"].get("text", {}).get("content", "")))
+        for conversation_id, at, body in rows
+        if body.get("by_person")
+    ]
+
+
+def _words(said: str) -> str:
     """One customer's numbers are nothing for the next one."""
-    item = parse_kf_item(row.body)
-    text = item.text.strip() if isinstance(item, KfMessage) else ""
-    return _NUMBERS.sub("〔号码〕", text).replace("{", "（").replace("}", "）")
+    return _NUMBERS.sub("〔号码〕", said.strip()).replace("{", "（").replace("}", "）")
 
 
 async def accept(session: AsyncSession, cluster_id: int, article: Article, *, by: str, now: datetime) -> int:

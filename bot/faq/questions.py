@@ -22,18 +22,25 @@ def record(
     session: AsyncSession, match: Match, *, conversation_id: int, inbound_id: int, text: str, now: datetime
 ) -> None:
     """Keep a question with its decision; the row goes with the caller's transaction."""
-    session.add(
-        FaqQuestion(
-            conversation_id=conversation_id,
-            inbound_id=inbound_id,
-            text=text[:TEXT_CHARS],
-            decision=match.kind,
-            hits=[[hit.article_id, round(hit.score, 3), hit.matched] for hit in match.hits],
-            article_key=match.hits[0].article_id if match.kind == "answer" else None,
-            unanswered=match.kind == "miss",
-            asked_at=now,
-        )
-    )
+    session.add(FaqQuestion(conversation_id=conversation_id, inbound_id=inbound_id, **_decided(match, text, now=now)))
+
+
+def record_mention(
+    session: AsyncSession, match: Match, *, mention_id: int, asker: str, text: str, now: datetime
+) -> None:
+    """Keep a question put to the bot in a group."""
+    session.add(FaqQuestion(mention_id=mention_id, asker=asker, **_decided(match, text, now=now)))
+
+
+def _decided(match: Match, text: str, *, now: datetime) -> dict[str, Any]:
+    return {
+        "text": text[:TEXT_CHARS],
+        "decision": match.kind,
+        "hits": [[hit.article_id, round(hit.score, 3), hit.matched] for hit in match.hits],
+        "article_key": match.hits[0].article_id if match.kind == "answer" else None,
+        "unanswered": match.kind == "miss",
+        "asked_at": now,
+    }
 
 
 async def tapped(session: AsyncSession, conversation_id: int, key: str, *, now: datetime) -> None:
@@ -52,14 +59,34 @@ async def tapped(session: AsyncSession, conversation_id: int, key: str, *, now: 
     )
 
 
+async def chosen(session: AsyncSession, mention_id: int, key: str, *, now: datetime) -> None:
+    """Of the articles offered by number after this mention, this was the right one."""
+    await session.execute(
+        sa.update(FaqQuestion)
+        .where(FaqQuestion.mention_id == mention_id, FaqQuestion.decision == "suggest")
+        .values(article_key=key, follow=Follow.TAPPED, followed_at=now)
+    )
+
+
 async def rated(session: AsyncSession, conversation_id: int, inbound_id: int, *, useful: bool, now: datetime) -> bool:
     """The customer called the answer to their message useful or not; False when there was no such answer of theirs."""
+    theirs = (FaqQuestion.inbound_id == inbound_id, FaqQuestion.conversation_id == conversation_id)
+    return await _rate(session, *theirs, follow=Follow.USEFUL if useful else Follow.USELESS, now=now)
+
+
+async def rated_mention(session: AsyncSession, mention_id: int, *, useful: bool | None, now: datetime) -> bool:
+    """rated(), in a group. None: the rating was taken back."""
+    follow = None if useful is None else Follow.USEFUL if useful else Follow.USELESS
+    return await _rate(session, FaqQuestion.mention_id == mention_id, follow=follow, now=now)
+
+
+async def _rate(session: AsyncSession, *where: sa.ColumnElement[bool], follow: Follow | None, now: datetime) -> bool:
     found = await session.scalar(
         sa.update(FaqQuestion)
-        .where(FaqQuestion.inbound_id == inbound_id, FaqQuestion.conversation_id == conversation_id)
+        .where(*where)
         .values(
-            follow=Follow.USEFUL if useful else Follow.USELESS,
-            unanswered=sa.or_(FaqQuestion.decision == "miss", sa.literal(not useful)),
+            follow=follow,
+            unanswered=sa.or_(FaqQuestion.decision == "miss", sa.literal(follow is Follow.USELESS)),
             followed_at=now,
         )
         .returning(FaqQuestion.id)
@@ -73,13 +100,14 @@ async def settle_follows(session: AsyncSession, *, now: datetime) -> int:
         sa.select(FaqQuestion.id, FaqQuestion.conversation_id, FaqQuestion.asked_at)
         .where(
             FaqQuestion.follow.is_(None),
+            FaqQuestion.conversation_id.is_not(None),  # in a group nobody knows to whom the next words belong
             FaqQuestion.asked_at > now - LOOK_BACK,
             FaqQuestion.asked_at <= now - FOLLOWS_WITHIN,
         )
         .order_by(FaqQuestion.id)
         .limit(TOGETHER)
     )
-    asked = [(id_, conversation_id, at) for id_, conversation_id, at in rows]
+    asked = [(id_, conversation_id, at) for id_, conversation_id, at in rows if conversation_id is not None]
     conversations = {conversation_id for _, conversation_id, _ in asked}
     called = await _instants(session, Ticket.conversation_id, Ticket.opened_at, conversations, now=now)
     again = await _instants(session, FaqQuestion.conversation_id, FaqQuestion.asked_at, conversations, now=now)

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +24,26 @@ class Reader:
 
     session: AsyncSession
     member: Member
+    shop: str
+    service_hours: str
+    now: datetime
+
+
+class Place(Protocol):
+    """What an answer may say to anybody who reads along."""
+
+    @property
+    def shop(self) -> str: ...
+    @property
+    def service_hours(self) -> str: ...
+    @property
+    def now(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Openly:
+    """A place where others read along: there is nobody in it whose name or orders could be told."""
+
     shop: str
     service_hours: str
     now: datetime
@@ -47,26 +68,25 @@ async def _latest_order(reader: Reader) -> str:
     return texts.order_line(found[0]) if found else texts.NO_ORDER_YET
 
 
-async def _shop(reader: Reader) -> str:
-    return reader.shop
+async def _shop(place: Place) -> str:
+    return place.shop
 
 
-async def _hours(reader: Reader) -> str:
-    return reader.service_hours
+async def _hours(place: Place) -> str:
+    return place.service_hours
 
 
-async def _today(reader: Reader) -> str:
-    day = local_day(reader.now)
+async def _today(place: Place) -> str:
+    day = local_day(place.now)
     return f"{day.month} 月 {day.day} 日"
 
 
+OPEN: Mapping[str, Callable[[Place], Awaitable[str]]] = {"店名": _shop, "人工时间": _hours, "今天": _today}
 VARIABLES: Mapping[str, Variable] = {
     "会员名": Variable(_name, is_personal=True),
     "会员码": Variable(_code, is_personal=True),
     "最近订单": Variable(_latest_order, is_personal=True),
-    "店名": Variable(_shop, is_personal=False),
-    "人工时间": Variable(_hours, is_personal=False),
-    "今天": Variable(_today, is_personal=False),
+    **{name: Variable(value, is_personal=False) for name, value in OPEN.items()},
 }
 
 
@@ -84,6 +104,13 @@ async def fill(answer: str, reader: Reader) -> str:
     """`answer` with its blanks filled, in one pass: what a value says is never read as a blank."""
     names = dict.fromkeys(name for name in _BLANK.findall(answer) if name in VARIABLES)
     values = {name: _printable(await VARIABLES[name].value(reader)) for name in names}
+    return _BLANK.sub(lambda found: values.get(found[1], found[0]), answer)
+
+
+async def fill_openly(answer: str, place: Openly) -> str:
+    """`answer` for a group: personal blanks stay blanks, because nothing here could fill them."""
+    names = dict.fromkeys(name for name in _BLANK.findall(answer) if name in OPEN)
+    values = {name: _printable(await OPEN[name](place)) for name in names}
     return _BLANK.sub(lambda found: values.get(found[1], found[0]), answer)
 
 

@@ -116,11 +116,14 @@ class FaqQuestion(Base):
             postgresql_where=sa.text("cluster_id IS NULL AND unanswered"),
         ),
         sa.Index(None, "cluster_id"),
+        sa.CheckConstraint("(inbound_id IS NULL) = (conversation_id IS NULL)", name="said_in_its_conversation"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    conversation_id: Mapped[int] = mapped_column(sa.ForeignKey("conversations.id"))
-    inbound_id: Mapped[int] = mapped_column(sa.ForeignKey("inbound_messages.id"), unique=True)
+    conversation_id: Mapped[int | None] = mapped_column(sa.ForeignKey("conversations.id"))  # None: asked in a group
+    inbound_id: Mapped[int | None] = mapped_column(sa.ForeignKey("inbound_messages.id"), unique=True)
+    mention_id: Mapped[int | None] = mapped_column(sa.ForeignKey("bot_mentions.id"), unique=True)
+    asker: Mapped[str | None] = mapped_column(sa.String(64))  # in a group: userid or external_userid
     text: Mapped[str]  # several quick lines are one question
     decision: Mapped[str] = mapped_column(sa.String(16))  # answer, suggest or miss
     hits: Mapped[list[Any]]  # [article key, score, closest wording], best first

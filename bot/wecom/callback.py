@@ -27,7 +27,7 @@ from crm.base.peers import Peers
 
 log = logging.getLogger(__name__)
 
-BAD_REQUEST = frozenset({Flaw.XML, Flaw.BASE64, Flaw.CIPHER, Flaw.PADDING, Flaw.LENGTH})
+BAD_REQUEST = frozenset({Flaw.XML, Flaw.JSON, Flaw.BASE64, Flaw.CIPHER, Flaw.PADDING, Flaw.LENGTH})
 
 
 class Outcome(StrEnum):
@@ -151,28 +151,28 @@ class CallbackView:
     async def verify(self, request: web.Request) -> web.Response:
         app, envelope = self._app(request)
         try:
-            echo = envelope.verify_echo(*_signed(request), request.query.get("echostr", ""), now=self._clock.now())
+            echo = envelope.verify_echo(*signed(request), request.query.get("echostr", ""), now=self._clock.now())
         except BadEnvelope as bad:
-            return _refuse(app, bad.reason)
+            return refuse(app, bad.reason)
         CALLBACKS.labels(app, "verified").inc()
         return web.Response(body=echo, content_type="text/plain")
 
     async def deliver(self, request: web.Request) -> web.Response:
         app, envelope = self._app(request)
         now = self._clock.now()
-        signature, timestamp, nonce = _signed(request)
+        signature, timestamp, nonce = signed(request)
         try:
-            content = envelope.open(await _body(request), signature, timestamp, nonce, now=now)
+            content = envelope.open(await body_of(request), signature, timestamp, nonce, now=now)
             event = event_xml.parse_event(content)
         except BadEnvelope as bad:
-            return _refuse(app, bad.reason)
+            return refuse(app, bad.reason)
         try:
             outcome = await self._inbox.put(Delivery(app, signature, event, content.decode(), now))
         except Busy as busy:
             CALLBACKS.labels(app, "busy").inc()
             return web.Response(status=503, headers={"Retry-After": f"{busy.retry_after:.0f}"})
         if outcome is Outcome.REPLAYED:
-            return _refuse(app, Flaw.REPLAYED)
+            return refuse(app, Flaw.REPLAYED)
         CALLBACKS.labels(app, outcome.value).inc()
         return web.Response(text="success")
 
@@ -183,12 +183,13 @@ class CallbackView:
         return app, self._envelopes[app]
 
 
-def _signed(request: web.Request) -> tuple[str, str, str]:
+def signed(request: web.Request) -> tuple[str, str, str]:
+    """msg_signature, timestamp and nonce of the query."""
     query = request.query
     return query.get("msg_signature", ""), query.get("timestamp", ""), query.get("nonce", "")
 
 
-async def _body(request: web.Request) -> bytes:
+async def body_of(request: web.Request) -> bytes:
     """At most one byte more than the largest envelope, which is enough to refuse it."""
     if (request.content_length or 0) > LARGEST_BODY:
         raise BadEnvelope(Flaw.TOO_LARGE)
@@ -200,7 +201,8 @@ async def _body(request: web.Request) -> bytes:
     return bytes(body)
 
 
-def _refuse(app: str, reason: Flaw) -> web.Response:
+def refuse(app: str, reason: Flaw) -> web.Response:
+    """What did not come from WeCom, or not in one piece, is a 4xx and a counter."""
     CALLBACKS.labels(app, reason.value).inc()
     log.info("callback.refused", extra={"app": app, "reason": reason.value})
     if reason is Flaw.TOO_LARGE:

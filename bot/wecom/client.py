@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 
+from bot.wecom.api.aibot import AibotApi
 from bot.wecom.api.broadcasts import BroadcastsApi
 from bot.wecom.api.call import Caller
 from bot.wecom.api.contacts import ContactsApi
@@ -47,3 +48,4 @@ class WecomClient:
         self.groups = GroupsApi(caller)
         self.staff = StaffApi(caller, {name: key.agent_id for name, key in apps.items()})
         self.media = MediaApi(caller)
+        self.aibot = AibotApi(caller)

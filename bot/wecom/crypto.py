@@ -38,6 +38,7 @@ class Flaw(StrEnum):
     REPLAYED = "replayed"  # found by whoever keeps what was seen
     TOO_LARGE = "too_large"
     XML = "xml"  # not XML, another root, a DOCTYPE or an entity, invalid UTF-8
+    JSON = "json"  # not JSON, or not an object
     BASE64 = "base64"
     CIPHER = "cipher"
     PADDING = "padding"
@@ -104,6 +105,12 @@ class Envelope:
     def open(self, body: bytes, signature: str, timestamp: str, nonce: str, *, now: datetime | None = None) -> bytes:
         """The inner message. `now`: one more than five minutes off is refused; None leaves its age unchecked."""
         encrypted = parse_xml(body).findtext("Encrypt") or ""
+        return self.open_sealed(encrypted, signature, timestamp, nonce, now=now)
+
+    def open_sealed(
+        self, encrypted: str, signature: str, timestamp: str, nonce: str, *, now: datetime | None = None
+    ) -> bytes:
+        """open(), for who has taken the ciphertext out of its envelope: an AI bot's is JSON."""
         self._check(signature, timestamp, nonce, encrypted, now)
         return self._decrypt(encrypted)
 

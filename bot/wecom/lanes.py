@@ -15,6 +15,7 @@ KF_EVENT = "kf_event"  # kf/send_msg_on_event: welcome and prompts, by one-use c
 KF_HANDOFF = "kf_handoff"  # kf/service_state/trans to a servicer or the queue
 WELCOME = "welcome"  # externalcontact/send_welcome_msg
 STAFF = "staff"  # message/send to staff
+AIBOT = "aibot"  # aibot/response: what a stream could not show in time
 TAG = "tag"  # externalcontact/mark_tag
 
 CODE_LIFE = timedelta(seconds=20)  # welcome and closing codes
@@ -147,6 +148,17 @@ def card_update(userids: tuple[str, ...], response_code: str, change: dict[str, 
         dedupe_key=dedupe_key("card_update", response_code),
         body={"userids": list(userids), "response_code": response_code, "change": change},
         repeatable=False,
+    )
+
+
+def late_answer(mention_id: int, *, not_before: datetime, deadline: datetime) -> Message:
+    """An AI bot's answer by the address that came with the message; its code refuses a second one."""
+    return Message(
+        lane=AIBOT,
+        dedupe_key=dedupe_key("aibot", mention_id),
+        body={"mention_id": mention_id},
+        not_before=not_before,
+        deadline=deadline,
     )
 
 

@@ -14,8 +14,11 @@ TASK_ID_USED = 42014
 SAME_TEXT = timedelta(hours=1)  # WeCom drops a repeated text within this time
 
 
-def lane_table(client: WecomClient, *, handover: Send, mark_tags: Send) -> Mapping[str, Lane]:
-    """Every lane that leads to WeCom. handover: brings a session to a person. mark_tags: a relation's corp tags."""
+def lane_table(client: WecomClient, *, handover: Send, mark_tags: Send, late_answers: Send) -> Mapping[str, Lane]:
+    """Every lane that leads to WeCom. handover: brings a session to a person. mark_tags: a relation's corp tags.
+
+    late_answers: an AI bot's answer that its stream did not show.
+    """
 
     async def kf(one: Claimed) -> Sent:
         return Sent({"msgid": await client.kf.send_msg(one.body["message"], msgid=one.dedupe_key)})
@@ -35,6 +38,7 @@ def lane_table(client: WecomClient, *, handover: Send, mark_tags: Send) -> Mappi
         lanes.WELCOME: Lane(16, welcome),
         lanes.STAFF: Lane(8, _to_staff(client)),
         lanes.TAG: Lane(4, mark_tags),
+        lanes.AIBOT: Lane(4, late_answers),
     }
 
 

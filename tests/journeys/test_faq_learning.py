@@ -10,8 +10,12 @@ import sqlalchemy as sa
 
 from bot.faq import learning, publish, regression
 from bot.faq.learning import ClusterNotFound, Learning
+from bot.handoff import desk
 from bot.models.faq import FaqQuestion, Follow
+from bot.models.handoff import TicketStatus
+from bot.settings import HandoffSettings
 from bot.simulator.kf import State
+from tests.journeys.test_handoff_native import until_ticket
 from tests.town import KF, SERVICER, Town, town
 
 ASKED = ("可以寄到新疆吗", "新疆能寄吗", "寄新疆可以不可以")
@@ -67,6 +71,27 @@ async def test_what_was_asked_in_vain_becomes_an_article_with_the_agents_words(s
         cases = await regression.cases(session)
     assert {case.question for case in cases} == set(ASKED)
     assert all(case.expected == article.id and case.reached for case in cases)
+
+
+async def test_what_agents_say_at_the_desk_is_learnt_from_too(database_url: str, tmp_path: Path) -> None:
+    at_desk = HandoffSettings(desk_accounts=frozenset({KF}))
+    async with town(database_url, tmp_path, line_gap=timedelta(0), handoff=at_desk) as shop:
+        app = shop.service.app
+        customer = await ask_in_vain(shop, ASKED[0])
+        shop.says(customer, "人工")
+        found = await until_ticket(shop, lambda one: one.status is TicketStatus.WAITING)
+        async with app.sessions.begin() as session:
+            words = f"{ANSWER}您的单号 SF1234567890"
+            said = {"staff": SERVICER, "text": words, "key": "1"}
+            await desk.reply(session, found.id, **said, policy=app.handoff, now=app.clock.now())
+        app.peers.tap("send")
+        await shop.until(lambda: shop.heard(customer)[-1].startswith(ANSWER))
+        await shop.quiet(0.2)
+
+        (cluster,) = await sort(shop)
+        async with app.sessions.read() as session:
+            draft = await learning.draft(session, cluster.id)
+        assert draft.agents == (f"{ANSWER}您的单号 〔号码〕",), "the bot's own words are none of an agent's"
 
 
 async def test_a_dismissed_cluster_stays_dismissed_and_is_closed_once(shop: Town) -> None:

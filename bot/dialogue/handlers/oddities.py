@@ -47,9 +47,9 @@ async def too_many(turn: Turn) -> Reply | None:
 
 @before.on(from_customer, is_text)
 async def odd(turn: Turn) -> Reply | None:
-    if not any(unicodedata.category(char)[0] in "LN" for char in turn.text):
+    if has_no_words(turn.text):
         return Reply.text(texts.EMOJI)
-    if _ORDERS.search(turn.text):
+    if gives_orders(turn.text):
         return Reply.text(texts.PROMPT_LIKE.format(shop=turn.app.shop.name))
     return Reply.text(texts.WALL) if len(turn.text) > WALL_CHARS else None
 
@@ -57,7 +57,18 @@ async def odd(turn: Turn) -> Reply | None:
 @after.on(from_customer, is_text)
 async def foreign(turn: Turn) -> Reply | None:
     """Another script, or plain English; pinyin was the articles' matter."""
-    text = turn.text
-    if _FOREIGN.search(text) or (not _CJK.search(text) and len(_ENGLISH.findall(text)) >= 2):
-        return Reply.text(texts.NOT_CHINESE)
-    return None
+    return Reply.text(texts.NOT_CHINESE) if is_foreign(turn.text) else None
+
+
+def has_no_words(text: str) -> bool:
+    """Emoji and punctuation alone."""
+    return not any(unicodedata.category(char)[0] in "LN" for char in text)
+
+
+def gives_orders(text: str) -> bool:
+    """Words that would change what a language model is told to do."""
+    return _ORDERS.search(text) is not None
+
+
+def is_foreign(text: str) -> bool:
+    return _FOREIGN.search(text) is not None or (not _CJK.search(text) and len(_ENGLISH.findall(text)) >= 2)

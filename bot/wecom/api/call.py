@@ -139,11 +139,15 @@ class Caller:
 
     async def call_robot(self, path: str, key: str, body: Json) -> Json:
         """A group robot's webhook: its key stands where other calls have a token, and each robot has its own limit."""
-        async with self.limiter.slot(path, key):
+        return await self.call_open(path, {"key": key}, body, limited=key)
+
+    async def call_open(self, path: str, params: Mapping[str, str], body: Json, *, limited: str) -> Json:
+        """A call whose right lies in `params` and not in a token. limited: what the vendor counts it under."""
+        async with self.limiter.slot(path, limited):
             try:
-                answer = await self._transport.request("POST", path, params={"key": key}, json=body, timeout=SECONDS)
+                answer = await self._transport.request("POST", path, params=params, json=body, timeout=SECONDS)
             except WecomError as error:
-                self._tell_limiter(error, path, key)
+                self._tell_limiter(error, path, limited)
                 raise
         return _as_json(path, answer)
 

@@ -1,0 +1,1 @@
+"""The AI bot in internal groups."""
