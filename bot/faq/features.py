@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
-from bot.faq.grams import Floats, Ints, Overlap
+from bot.faq.grams import Ints, Overlap
 
 # In favour, then against. fusion.py gives each its weight; e5 is there when the semantic tier was asked.
 FEATURES = (
@@ -47,24 +47,26 @@ class Surface:
         self._lengths = np.fromiter(map(len, texts), np.int32, len(texts))
         self._marks = np.array([marks(text) for text in texts], np.bool_).reshape(len(texts), 3)
 
-    def compare(self, text: str, numbers: Ints, *, characters: Overlap, same_sounds: Floats) -> NDArray[np.float64]:
+    def compare(self, text: str, numbers: Ints, overlap: Overlap) -> NDArray[np.float64]:
         """The features of `text` and each of some wordings: a row per wording, a column per name in FEATURES."""
         wordings = [self._texts[number] for number in numbers.tolist()]
         lengths = self._lengths[numbers]
         shorter, longer = np.minimum(lengths, len(text)), np.maximum(lengths, len(text))
         common = process.cdist([text], wordings, scorer=LCSseq.similarity)[0]
         differs = self._marks[numbers] != marks(text)
-        return np.column_stack(
-            [
-                characters.singles,
-                same_sounds,
-                characters.asked_share,
-                2 * common / (shorter + longer),
-                common / shorter,
-                shorter / longer,
-                characters.asked_topic,
-                characters.wording_topic,
-                differs[:, 0],
-                (differs[:, 1] + differs[:, 2].astype(float)) / 2,
-            ]
+        columns = (
+            overlap.singles,
+            overlap.sounds,
+            overlap.asked_share,
+            2 * common / (shorter + longer),
+            common / shorter,
+            shorter / longer,
+            overlap.asked_topic,
+            overlap.wording_topic,
+            differs[:, 0],
+            differs[:, 1:].mean(axis=1),
         )
+        features = np.empty((len(numbers), len(columns)))
+        for place, column in enumerate(columns):  # a third of what numpy.column_stack takes
+            features[:, place] = column
+        return features

@@ -16,9 +16,8 @@ from bot.faq.normalize import fold_synonyms, normalize
 from bot.faq.spelling import Spelling
 from bot.faq.support import Support, Told
 
-CANDIDATES = 24  # wordings the costlier comparison looks at
-BY_SOUND = 8  # more of them, found by their sounds
-READS = 1200  # postings read per question and space
+CANDIDATES = 28  # wordings the costlier comparison looks at
+READS = 2000  # postings read per question
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,7 @@ class Question:
     """What a customer asked, as the index reads it."""
 
     text: str
-    characters: Asked
-    sounds: Asked
+    grams: Asked
     vector: Vectors | None = None  # its meaning, when the semantic tier was asked
 
 
@@ -52,10 +50,9 @@ class Index:
         texts = [entry.text for entry in self.entries]
         self._dated = any(article.valid_from or article.valid_to for article in articles)
         self._surface = Surface(texts)
-        self._characters = GramSpace([_codes(text) for text in texts], self.owners.tolist())
-        self._sounds = GramSpace([_sounds(text) for text in texts], self.owners.tolist())
+        self._grams = GramSpace(list(map(_codes, texts)), list(map(_sounds, texts)), self.owners.tolist())
         self._support = _support(articles, self.entries)
-        self._spelling = Spelling(self._characters)
+        self._spelling = Spelling(self._grams)
         self.meanings = Meanings(vectors_of([one.wording for one in self.entries])) if vectors_of else None
 
     def read(self, text: str, vector: Vectors | None = None) -> Question | None:
@@ -63,17 +60,13 @@ class Index:
         plain = fold_synonyms(self._spelling.read(normalize(text)))
         if not plain:
             return None
-        return Question(plain, self._characters.ask(_codes(plain)), self._sounds.ask(_sounds(plain)), vector)
+        return Question(plain, self._grams.ask(_codes(plain), _sounds(plain)), vector)
 
     def candidates(self, question: Question, *, today: date | None = None, without: int = -1) -> Ints:
         """The wordings closest to `question`; with `today`, of articles valid on that day, and not of one owner."""
-        near = [
-            self._characters.nearest(question.characters, room=CANDIDATES, reads=READS),
-            self._sounds.nearest(question.sounds, room=BY_SOUND, reads=READS),
-        ]
+        found = self._grams.nearest(question.grams, room=CANDIDATES, reads=READS)
         if self.meanings is not None and question.vector is not None:
-            near.append(self.meanings.nearest(question.vector))
-        found = np.unique(np.concatenate(near))
+            found = np.union1d(found, self.meanings.nearest(question.vector))
         if without >= 0:
             found = found[self.owners[found] != without]
         if self._dated and today is not None:
@@ -82,9 +75,7 @@ class Index:
 
     def features(self, question: Question, numbers: Ints) -> NDArray[np.float64]:
         """A row per wording, a column per name in features.FEATURES, then e5's if asked; `numbers` is not empty."""
-        characters = self._characters.overlap(question.characters, numbers)
-        sounds = self._sounds.singles(question.sounds, numbers)
-        lexical = self._surface.compare(question.text, numbers, characters=characters, same_sounds=sounds)
+        lexical = self._surface.compare(question.text, numbers, self._grams.overlap(question.grams, numbers))
         if self.meanings is None or question.vector is None:
             return lexical
         return np.column_stack([lexical, self.meanings.closeness(question.vector, numbers)])
@@ -94,7 +85,7 @@ class Index:
         if self._support is None:
             return None
         owners, places = np.unique(self.owners[numbers], return_inverse=True)
-        return self._support.shares(question.characters, owners)[places]
+        return self._support.shares(question.grams, owners)[places]
 
 
 def _support(articles: Sequence[Article], entries: Sequence[Entry]) -> Support | None:

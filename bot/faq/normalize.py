@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 import opencc
 
 MAX_CHARS = 500  # a question; what follows is a pasted text and cannot be matched anyway
+RECENT = 256  # texts whose normal form is remembered: one question is normalised in several places
 
 # A dot stays between digits (1.5kg is not 15kg); whatever else is neither letter, digit nor ideograph goes.
 _NOISE = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w.]|_")
@@ -53,6 +54,7 @@ _CANONICAL = {variant: word for word, variants in _SYNONYMS.items() for variant 
 _VARIANT = re.compile("|".join(sorted(map(re.escape, _CANONICAL), key=len, reverse=True)))
 
 
+@lru_cache(RECENT)
 def normalize(text: str) -> str:
     """`text` with the spelling differences taken out: at most 500 letters, digits and ideographs.
 
@@ -67,6 +69,7 @@ def normalize(text: str) -> str:
     return text
 
 
+@lru_cache(RECENT)
 def letters(text: str) -> str:
     """`text` with width, case, script and punctuation settled, and every word kept."""
     folded = unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold()

@@ -50,10 +50,12 @@ class Ranking:
 
     def _tops(self, numbers: Ints, likeness: NDArray[np.float64], keep: int) -> list[int]:
         """The places of the best wordings of the best articles."""
-        order = np.argsort(-likeness, kind="stable")
-        _, first = np.unique(self.index.owners[numbers[order]], return_index=True)
-        places: list[int] = order[np.sort(first)[:keep]].tolist()
-        return places
+        tops: dict[int, int] = {}  # owner to its best place
+        owners = self.index.owners[numbers].tolist()
+        for place in np.argsort(-likeness, kind="stable").tolist():
+            if tops.setdefault(owners[place], place) == place and len(tops) == keep:
+                break
+        return list(tops.values())
 
     def _hit(self, question: Question, number: int, score: float, meaning: float | None) -> Hit:
         entry = self.index.entries[number]

@@ -14,12 +14,12 @@ HOMOPHONES = 12  # characters tried for a syllable, the usual ones first
 class Spelling:
     """Which characters a shop writes for which syllables, and which of them it writes together."""
 
-    def __init__(self, characters: GramSpace) -> None:
-        self._characters = characters
+    def __init__(self, grams: GramSpace) -> None:
+        self._grams = grams
         written: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-        for code in characters.codes():
+        for code in grams.characters():
             for sound in set(map(pinyin.fold, pinyin.readings(chr(code)))):
-                written[sound].append((characters.holders(code), chr(code)))
+                written[sound].append((grams.holders(code), chr(code)))
         self._written = {
             sound: [char for _, char in sorted(chars, reverse=True)[:HOMOPHONES]] for sound, chars in written.items()
         }
@@ -46,4 +46,4 @@ class Spelling:
         return words if support else ""
 
     def _together(self, left: str, right: str) -> float:
-        return math.sqrt(self._characters.holders(ord(left), ord(right)))
+        return math.sqrt(self._grams.holders(ord(left), ord(right)))

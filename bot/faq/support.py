@@ -32,13 +32,14 @@ class Support:
 
     def shares(self, asked: Asked, articles: Ints) -> Floats:
         """Of the question's weight, the part that each of these articles speaks of."""
-        whole = float(asked.weights.sum())
-        return np.array([self._share(asked, article) / whole for article in articles.tolist()])
+        keys, weights = asked.written()
+        whole = float(weights.sum())
+        return np.array([self._share(keys, weights, article) / whole for article in articles.tolist()])
 
-    def _share(self, asked: Asked, article: int) -> float:
+    def _share(self, keys: Ints, weights: Floats, article: int) -> float:
         grams = self._grams[article]
-        places = np.minimum(np.searchsorted(grams, asked.keys), len(grams) - 1)
-        return float((asked.weights * self._about[article][places]) @ (grams[places] == asked.keys))
+        places = np.minimum(np.searchsorted(grams, keys), len(grams) - 1)
+        return float((weights * self._about[article][places]) @ (grams[places] == keys))
 
 
 def _profile(article: Told) -> Mapping[int, float]:
