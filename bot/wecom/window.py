@@ -39,13 +39,16 @@ class Window:
 
 async def of(session: AsyncSession, conversation: Conversation, *, now: datetime) -> Window:
     """What is left for a person; messages that wait to leave are counted as sent."""
-    use = (await _uses(session, [conversation.id])).get(conversation.id, Use())
-    if use.heard_at is None:
+    heard_at = await session.scalar(sa.select(Conversation.last_customer_at).where(Conversation.id == conversation.id))
+    if heard_at is None:
         return Window(0, None)
-    until = use.heard_at + WINDOW
+    until = heard_at + WINDOW
     if now >= until:
         return Window(0, until)
-    waiting = await session.scalar(
+    taken = sa.select(sa.func.count()).where(
+        KfSend.conversation_id == conversation.id, KfSend.taken_at >= heard_at - CLOCKS_DIFFER
+    )
+    waiting = (
         sa.select(sa.func.count())
         .select_from(OutboxRow)
         .outerjoin(KfSend, KfSend.outbox_id == OutboxRow.id)
@@ -56,7 +59,9 @@ async def of(session: AsyncSession, conversation: Conversation, *, now: datetime
             KfSend.outbox_id.is_(None),
         )
     )
-    return Window(max(0, WINDOW_MESSAGES - use.used - (waiting or 0)), until)
+    # One statement sees one moment: between two, a sender takes a message out of one count and into the other.
+    gone = await session.scalar(sa.select(taken.scalar_subquery() + waiting.scalar_subquery()))
+    return Window(max(0, WINDOW_MESSAGES - (gone or 0)), until)
 
 
 async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: datetime) -> list[tuple[Claimed, str]]:
