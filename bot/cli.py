@@ -42,7 +42,7 @@ def main() -> None:
     try:
         cli()
     except (WrongSettings, AlreadyRunning) as wrong:
-        Console(stderr=True).print(str(wrong), style="red", highlight=False)
+        Console(stderr=True).print(str(wrong), style="red", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
 
 

@@ -69,7 +69,7 @@ def _take(file: Path, taking: Taking) -> None:
             report = asyncio.run(_open_and_take(url, taking, told))
         except BadFile as bad:
             bar.stop()
-            Console(stderr=True).print(f"{file.name}：{bad}", style="red", highlight=False)
+            Console(stderr=True).print(f"{file.name}：{bad}", style="red", highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None
     _show(file, report)
     if report.refused:

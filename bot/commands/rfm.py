@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -162,11 +163,19 @@ def _show_back_test(cells: list[CellResult], day: date, days: int) -> None:
 
 def _show_matrix(moves: Matrix, earlier: date, later: date) -> None:
     places = [*Segment, None]
-    table = Table(f"{earlier} ↓ {later} →", *(place.value if place else "无分" for place in places))
+    table = Table(title=f"行是 {earlier}，列是 {later}", box=SIMPLE)
+    table.add_column("", no_wrap=True)
+    for place in places:
+        table.add_column(_in_two_lines(place), justify="right", no_wrap=True)
     for one in places:
         counts = (moves.get((one, other), 0) for other in places)
         table.add_row(one.value if one else "无分", *(f"{count:,}" if count else "·" for count in counts))
     out.print(table)
+
+
+def _in_two_lines(place: Segment | None) -> str:
+    """Ten columns fit a terminal of 80 only when their heads are narrow: 重要 over 价值."""
+    return f"{place.value[:2]}\n{place.value[2:]}" if place else "无分"
 
 
 def _with_session(body: Callable[[AsyncSession], Awaitable[Found]], *, writes: bool = False) -> Found:
@@ -186,5 +195,5 @@ def _yuan(fen: int) -> str:
 
 
 def _fail(sentence: str) -> Any:
-    Console(stderr=True).print(sentence, style="red", highlight=False)
+    Console(stderr=True).print(sentence, style="red", highlight=False, soft_wrap=True)
     raise typer.Exit(2)

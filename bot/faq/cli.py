@@ -269,7 +269,7 @@ def _run(work: Callable[[Sessions], Awaitable[Found]]) -> Found:
     try:
         return asyncio.run(opened())
     except (ShopError, BadFile) as refusal:
-        Console(stderr=True).print(_sentence(refusal), style="red", highlight=False)
+        Console(stderr=True).print(_sentence(refusal), style="red", highlight=False, soft_wrap=True)
         if isinstance(refusal, MadeWorse):
             Console(stderr=True).print(_table(refusal.worse))
         raise typer.Exit(1) from None
