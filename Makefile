@@ -2,6 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+PARALLEL := -n 4 --dist loadgroup  # most tests wait for something, so four of them share two cores well
 
 .PHONY: install demo test check bench lock clean
 
@@ -18,7 +19,7 @@ demo: install
 	$(VENV)/bin/siyu demo $(OPTIONS)
 
 test: install
-	$(PYTHON) -m pytest $(OPTIONS)
+	$(PYTHON) -m pytest $(PARALLEL) $(OPTIONS)
 
 check: install
 	$(VENV)/bin/ruff check .

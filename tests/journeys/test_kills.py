@@ -20,6 +20,8 @@ from crm.base.outbox import OutboxRow, Status
 from tests.journeys.processes import Crew, Tripwire, crew
 from tests.town import KF, QUESTIONS, listening, marks, new_simulator, words
 
+pytestmark = pytest.mark.xdist_group("kills")  # processes to kill want the machine to themselves
+
 SEND = "/cgi-bin/kf/send_msg"
 SYNC = "/cgi-bin/kf/sync_msg"
 STATE = "/cgi-bin/kf/service_state/get"
