@@ -112,6 +112,7 @@ async def running(
             peers=peers,
             shop=Shop(settings.shop_name, settings.service_hours),
             handoff=settings.handoff.policy(WorkingHours.read(settings.service_hours)),
+            gate=settings.gate.policy(),
             reply_deadline=settings.reply_deadline,
             line_gap=settings.line_gap,
             asks_usefulness=settings.faq_asks_usefulness,
@@ -167,6 +168,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
             mark_tags=TagMarks(client.tags, app.sessions, app.clock).send,
             late_answers=late_answers(client.aibot, app.sessions, app.clock),
         ),
+        gate=app.gate,
     )
     sync = Sync(app.sessions, client, app.clock)
     shared = (app.sessions, app.peers, app.clock)

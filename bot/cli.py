@@ -16,6 +16,7 @@ from bot.bootstrap import running
 from bot.commands import imports
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
+from bot.commands.stop import resume_command, stop_command
 from bot.faq import cli as faq_cli
 from bot.faq import trial
 from bot.faq.matcher import Matcher
@@ -34,6 +35,8 @@ cli.add_typer(exports, name="export")
 cli.add_typer(faq_cli.cli, name="faq")
 cli.command("rfm")(rfm_command)
 cli.command("segment")(segment_command)
+cli.command("stop")(stop_command)
+cli.command("resume")(resume_command)
 out = Console()
 
 

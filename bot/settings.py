@@ -1,7 +1,7 @@
 """What the operator may change: environment and .env, read once in the composition root."""
 
 import re
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from bot.handoff.hours import UnreadableHours, WorkingHours
 from bot.handoff.policy import USUAL_HOURS, Policy
 from bot.handoff.sla import Promise, Promises, Target
 from bot.handoff.triggers import Reason
+from campaigns.guard_rules import FrequencyCap, Gate, PlatformQuota, QuietHours
 from crm.base.secrets import Vault, WrongKey
 from crm.rfm_rules import FixedCutoffs, Rule
 
@@ -110,11 +111,43 @@ class HandoffSettings(BaseModel, frozen=True):
         )
 
 
+class GateSettings(BaseModel, frozen=True):
+    """SIYU_GATE__…: when and how often marketing may reach a member."""
+
+    quiet_from: time | None = time(22)  # shop-local; null: no quiet hours
+    quiet_to: time = time(8)
+    per_day: int | None = Field(default=1, ge=0)  # touches of one member in any 24 hours; null: no cap
+    per_week: int | None = Field(default=3, ge=0)  # in any 7 days
+    needs_opt_in: bool = False  # who never said yes is left in peace
+    broadcasts_per_day: int | None = Field(default=1, ge=0)  # 企业群发 to one customer or group, by the calendar
+    broadcasts_per_week: int | None = Field(default=None, ge=0)
+    broadcasts_per_month: int | None = Field(default=None, ge=0)  # null: as many as the month has days
+
+    def model_post_init(self, _context: Any) -> None:
+        if self.quiet_from == self.quiet_to:
+            raise ValueError("QUIET_FROM and QUIET_TO are the same: no hour would be left")
+
+    def policy(self) -> Gate:
+        """These choices as the rules take them."""
+        caps = ((self.per_day, timedelta(days=1)), (self.per_week, timedelta(days=7)))
+        return Gate(
+            quiet=QuietHours(self.quiet_from, self.quiet_to) if self.quiet_from is not None else None,
+            caps=tuple(FrequencyCap(touches, window) for touches, window in caps if touches is not None),
+            quota=PlatformQuota(self.broadcasts_per_day, self.broadcasts_per_week, self.broadcasts_per_month),
+            needs_opt_in=self.needs_opt_in,
+        )
+
+
 class Settings(BaseSettings):
     """What the operator may change. Layers below receive values (addresses, durations), never this."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SIYU_", env_file=".env", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix="SIYU_",
+        env_file=".env",
+        env_nested_delimiter="__",
+        env_parse_none_str="null",
+        frozen=True,
+        extra="ignore",
     )
 
     database_url: str = "sqlite+aiosqlite:///var/siyu.db"
@@ -128,6 +161,7 @@ class Settings(BaseSettings):
     shop_name: str = "本店"
     service_hours: Hours = USUAL_HOURS  # told to customers, and what the clocks of a handoff run in
     handoff: HandoffSettings = HandoffSettings()
+    gate: GateSettings = GateSettings()
     faq_file: Path | None = None  # CSV, XLSX or JSONL, taken into the database at start when it has changed
     faq_pictures: Path | None = None  # folder of the pictures that articles name by file
     faq_questions_kept: timedelta = timedelta(days=180)  # what customers asked, for the list of answers to write

@@ -8,10 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.handoff.policy import Policy
+from bot.handoff.sla import COMPLAINTS
 from bot.handoff.triggers import Reason
 from bot.models.conversation import Conversation
 from bot.models.handoff import StepKind, Ticket, TicketMode, TicketStatus, TicketStep
 from bot.wecom import lanes
+from campaigns import brakes
 from crm.base import outbox
 from crm.base.db import insert
 from crm.base.errors import Refused
@@ -101,6 +103,9 @@ async def call(
     await hush(session, conversation, now=now)
     ticket = await session.get_one(Ticket, ticket_id)
     await step(session, ticket_id, StepKind.OPENED, now=now, note=reason)
+    if reason in COMPLAINTS and ticket.member_id is not None:
+        ref = brake_of(ticket_id)
+        await brakes.hold_member(session, ticket.member_id, ref=ref, reason=brakes.COMPLAINT, now=now)
     if not policy.hours.is_open(now):
         await step(session, ticket_id, StepKind.PROMISED, now=now, note=first.due_at.isoformat())
     return Called(ticket, (lanes.handoff(address(conversation), ticket_id, round_no=1),), is_new=True)
@@ -253,7 +258,13 @@ async def close(session: AsyncSession, conversation: Conversation, *, now: datet
     ticket.status, ticket.closed_at = TicketStatus.CLOSED, now
     ticket.silence_at = ticket.retry_at = ticket.check_at = None
     await step(session, ticket.id, StepKind.CLOSED, now=now, by=by)
+    await brakes.lift(session, brake_of(ticket.id), now=now)
     return ticket
+
+
+def brake_of(ticket_id: int) -> str:
+    """Under which a complaint keeps marketing away from its member, until it is closed."""
+    return f"ticket:{ticket_id}"
 
 
 def bring_again(conversation: Conversation, ticket: Ticket, *, without: tuple[str, ...] = (), now: datetime) -> Message:

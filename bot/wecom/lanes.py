@@ -1,14 +1,14 @@
 """The lanes of the outbox that lead to WeCom: their names, the messages that go on them, and what a send ends with."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from crm.base.ids import dedupe_key
-from crm.base.outbox import Claimed, Message
+from crm.base.outbox import Claimed, MarketingMessage, Message
 
 KF = "kf"  # kf/send_msg: inside the window, in the bot's states
 KF_EVENT = "kf_event"  # kf/send_msg_on_event: welcome and prompts, by one-use code
@@ -85,6 +85,11 @@ def kf_message(
         },
         deadline=deadline,
     )
+
+
+def marketing(message: Message, *, gate_ref: str) -> MarketingMessage:
+    """This message as one that the gate let through under `gate_ref`, and that leaves only if it still does."""
+    return MarketingMessage(**{one.name: getattr(message, one.name) for one in fields(Message)}, gate_ref=gate_ref)
 
 
 def kf_event_message(code: str, payload: dict[str, Any], *, to: KfAddress, deadline: datetime) -> Message:

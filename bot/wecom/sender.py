@@ -2,6 +2,8 @@
 
 The claim and the window slot commit before the call; the settlement after it. Killed in between, the message is tried
 again with the same msgid, which WeCom refuses as a duplicate, and that refusal counts as sent.
+
+A marketing message asks the gate once more before it leaves; what the gate refuses then is cancelled with the reason.
 """
 
 import asyncio
@@ -28,6 +30,8 @@ from bot.wecom.errors import (
     WecomError,
 )
 from bot.wecom.lanes import Lane, Sent
+from campaigns import brakes, guards
+from campaigns.guard_rules import Decision, Gate, Verdict
 from crm.base import outbox
 from crm.base.clock import Clock
 from crm.base.db import Sessions
@@ -41,6 +45,7 @@ TRIES = 8
 HOUSEKEEPING = timedelta(seconds=10)
 PATIENCE = 5.0  # seconds for messages in hand when the service stops
 IDLE = 0.5  # seconds between looks without a tap
+ASK_AGAIN = timedelta(minutes=1)  # when the gate does not know until when it holds a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,17 @@ class Sender:
     """Takes messages of its lanes from the outbox, sends them, writes down how it went."""
 
     def __init__(
-        self, sessions: Sessions, peers: Peers, clock: Clock, chance: random.Random, table: Mapping[str, Lane]
+        self,
+        sessions: Sessions,
+        peers: Peers,
+        clock: Clock,
+        chance: random.Random,
+        table: Mapping[str, Lane],
+        *,
+        gate: Gate | None = None,
     ) -> None:
         self._sessions, self._peers, self._clock, self._chance = sessions, peers, clock, chance
-        self._lanes = table
+        self._lanes, self._gate = table, gate or Gate()
         self._in_hand: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept_house_at: datetime | None = None
@@ -93,17 +105,23 @@ class Sender:
         claimed: list[Claimed] = []
         async with self._sessions.begin() as session:
             for name in due:
-                claimed += await outbox.claim(session, [name], worker=self._peers.number, now=now, limit=room[name])
+                claimed += await outbox.claim(
+                    session, [name], brakes.may_leave(), worker=self._peers.number, now=now, limit=room[name]
+                )
             refused = [(one, "deadline passed") for one in claimed if one.deadline is not None and one.deadline <= now]
             late = {one.id for one, _ in refused}
-            kf = [one for one in claimed if one.lane == lanes.KF and one.id not in late]
+            marketing = {one.gate_ref: one for one in claimed if one.gate_ref is not None and one.id not in late}
+            decisions = await guards.recheck(session, self._gate, marketing, now=now) if marketing else {}
+            settlements = [_put_off(marketing[ref], no, now) for ref, no in decisions.items() if not no.is_allowed]
+            out = late | {one.id for one in settlements}
+            kf = [one for one in claimed if one.lane == lanes.KF and one.id not in out]
             refused += await window.take_slots(session, kf, now=now)
             for one, reason in refused:
                 log.warning("sender.not_sent", extra={"outbox_id": one.id, "reason": reason})
                 SENDS.labels(one.lane, "not_sent").inc()
-            settlements = [Settlement(id=one.id, status=Status.DEAD, error=reason) for one, reason in refused]
+            settlements += [Settlement(id=one.id, status=Status.DEAD, error=reason) for one, reason in refused]
             await outbox.settle(await session.connection(), settlements, worker=self._peers.number, now=now)
-        out = {one.id for one, _ in refused}
+        out |= {one.id for one, _ in refused}
         for one in claimed:
             if one.id not in out:
                 self._start(one)
@@ -118,6 +136,7 @@ class Sender:
                     OutboxRow.status == Status.WAITING,
                     OutboxRow.lane.in_(names),
                     OutboxRow.not_before <= self._clock.now(),
+                    brakes.may_leave(),
                 )
                 .distinct()
             )
@@ -151,7 +170,8 @@ class Sender:
             return self._again_or_dead(one, f"{type(bug).__name__}: {bug}"[:500])
         SENDS.labels(one.lane, "sent").inc()
         SEND_SECONDS.labels(one.lane).observe((self._clock.now() - one.created_at).total_seconds())
-        return Outcome(Settlement(id=one.id, status=Status.SENT, result=sent.result), sent.learnt, sent.messages)
+        learnt = (*sent.learnt, *_touched(one, self._clock.now()))
+        return Outcome(Settlement(id=one.id, status=Status.SENT, result=sent.result), learnt, sent.messages)
 
     def _failed(self, one: Claimed, error: WecomError) -> Outcome:
         SENDS.labels(one.lane, type(error).__name__).inc()
@@ -166,7 +186,8 @@ class Sender:
         if isinstance(error, OutcomeUnknown):
             if one.repeatable:
                 return self._again_or_dead(one, str(error))
-            return Outcome(Settlement(id=one.id, status=Status.UNKNOWN, error=str(error)))
+            unknown = Settlement(id=one.id, status=Status.UNKNOWN, error=str(error))
+            return Outcome(unknown, _touched(one, self._clock.now()))  # it may have reached them
         if error.retry in (Retry.BACKOFF, Retry.TOKEN):
             return self._again_or_dead(one, str(error))
         return Outcome(Settlement(id=one.id, status=Status.DEAD, error=str(error)), _lessons(one, error))
@@ -198,6 +219,21 @@ class Sender:
         async with self._sessions.begin() as session:
             await outbox.expire(session, now=now)
             await outbox.free(session, alive=await self._peers.alive(session), now=now)
+
+
+def _put_off(one: Claimed, decision: Decision, now: datetime) -> Settlement:
+    """What the gate holds waits until then, if that is in time; what it refuses is taken back."""
+    log.info("sender.gate", extra={"outbox_id": one.id, "code": decision.code, "verdict": decision.verdict})
+    SENDS.labels(one.lane, decision.code).inc()
+    until = decision.until or now + ASK_AGAIN
+    if decision.verdict is Verdict.REFUSED or (one.deadline is not None and one.deadline <= until):
+        return Settlement(id=one.id, status=Status.CANCELLED, error=decision.code)
+    return Settlement(id=one.id, status=Status.WAITING, not_before=until, error=decision.code, keep_attempt=True)
+
+
+def _touched(one: Claimed, at: datetime) -> tuple[sa.Executable, ...]:
+    """A marketing message to one member reached them; a broadcast reaches its members when staff confirm it."""
+    return tuple(guards.sent(one.gate_ref, at=at)) if one.gate_ref is not None and one.member_id is not None else ()
 
 
 def _lessons(one: Claimed, error: WecomError) -> tuple[sa.Executable, ...]:

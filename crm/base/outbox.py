@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -65,7 +65,14 @@ class OutboxRow(Base):
             postgresql_where=sa.text("status = 'claimed'"),
         ),
         sa.Index("ix_outbox_member", "member_id"),
+        sa.Index(
+            "ix_outbox_gate_ref",
+            "gate_ref",
+            sqlite_where=sa.text("gate_ref IS NOT NULL"),
+            postgresql_where=sa.text("gate_ref IS NOT NULL"),
+        ),
         sa.CheckConstraint("(status = 'claimed') = (claimed_by IS NOT NULL)", name="claimed_by_somebody"),
+        sa.CheckConstraint("(purpose = 'marketing') = (gate_ref IS NOT NULL)", name="marketing_passed_the_gate"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -73,6 +80,7 @@ class OutboxRow(Base):
     key: Mapped[str | None] = mapped_column(sa.String(120))  # messages of one key leave in order
     dedupe_key: Mapped[str] = mapped_column(sa.String(64), unique=True)
     purpose: Mapped[Purpose]
+    gate_ref: Mapped[str | None] = mapped_column(sa.String(64))  # under which the gate let it through
     member_id: Mapped[int | None]
     body: Mapped[dict[str, Any]]
     repeatable: Mapped[bool]  # the platform refuses a second copy, so a call of unknown outcome may be repeated
@@ -97,17 +105,31 @@ _WAITING, _CLAIMED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What should leave. `dedupe_key` (≤ 64 characters) makes writing it twice the same as writing it once."""
+    """A service message that should leave. `dedupe_key` (≤ 64 characters) makes writing it twice the same as once."""
+
+    purpose: ClassVar[Purpose] = Purpose.SERVICE
 
     lane: str
     dedupe_key: str
     body: dict[str, Any]
     key: str | None = None
-    purpose: Purpose = Purpose.SERVICE
     member_id: int | None = None
     repeatable: bool = True
     not_before: datetime | None = None
     deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketingMessage(Message):
+    """A marketing message that should leave. Without a reference at the gate there is none.
+
+    gate_ref: what campaigns/guards.py was asked under; asked again when it leaves. Waiting, it holds up no service
+    message of its key.
+    """
+
+    purpose: ClassVar[Purpose] = Purpose.MARKETING
+
+    gate_ref: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +140,7 @@ class Claimed:
     lane: str
     key: str | None
     dedupe_key: str
+    gate_ref: str | None  # of a marketing message
     member_id: int | None
     body: dict[str, Any]
     repeatable: bool
@@ -148,6 +171,7 @@ async def put(session: AsyncSession | AsyncConnection, messages: Sequence[Messag
             "key": message.key,
             "dedupe_key": message.dedupe_key,
             "purpose": message.purpose,
+            "gate_ref": message.gate_ref if isinstance(message, MarketingMessage) else None,
             "member_id": message.member_id,
             "body": message.body,
             "repeatable": message.repeatable,
@@ -163,16 +187,23 @@ async def put(session: AsyncSession | AsyncConnection, messages: Sequence[Messag
 
 
 async def claim(
-    session: AsyncSession, lanes: Sequence[str], *, worker: int, now: datetime, limit: int = 100
+    session: AsyncSession,
+    lanes: Sequence[str],
+    *where: sa.ColumnElement[bool],
+    worker: int,
+    now: datetime,
+    limit: int = 100,
 ) -> list[Claimed]:
-    """Take up to `limit` messages of these lanes that may leave now, the earliest first.
+    """Take up to `limit` messages of these lanes that may leave now and match, the earliest first.
 
-    Of each key only the first open message can be taken. PostgreSQL senders skip each other's rows; SQLite has one.
+    Of each key only the first open message can be taken, but a marketing message that waits holds up nobody.
+    PostgreSQL senders skip each other's rows; SQLite has one.
     """
     open_row = aliased(OutboxRow)
+    holds_up = sa.or_(open_row.purpose == Purpose.SERVICE, open_row.status == _CLAIMED)
     first_of_key = (  # a subquery of its own: as an anti-join PostgreSQL compared each open row with every other
         sa.select(sa.func.min(open_row.id))
-        .where(open_row.key == OutboxRow.key, open_row.status.in_((_WAITING, _CLAIMED)))
+        .where(open_row.key == OutboxRow.key, open_row.status.in_((_WAITING, _CLAIMED)), holds_up)
         .correlate(OutboxRow)
         .scalar_subquery()
     )
@@ -182,7 +213,8 @@ async def claim(
             OutboxRow.status == _WAITING,
             OutboxRow.lane.in_(lanes),
             OutboxRow.not_before <= now,
-            sa.or_(OutboxRow.key.is_(None), OutboxRow.id == first_of_key),
+            sa.or_(OutboxRow.key.is_(None), OutboxRow.id <= sa.func.coalesce(first_of_key, OutboxRow.id)),
+            *where,
         )
         .order_by(OutboxRow.not_before, OutboxRow.id)
         .limit(limit)
@@ -293,6 +325,6 @@ async def free(session: AsyncSession, *, alive: Sequence[int], now: datetime) ->
 
 def _claimed(row: OutboxRow) -> Claimed:
     return Claimed(
-        row.id, row.lane, row.key, row.dedupe_key, row.member_id, row.body, row.repeatable, row.attempts,
-        row.deadline, row.created_at,
+        row.id, row.lane, row.key, row.dedupe_key, row.gate_ref, row.member_id, row.body, row.repeatable,
+        row.attempts, row.deadline, row.created_at,
     )  # fmt: skip

@@ -1,8 +1,11 @@
 """Settings: read from the environment, and everything wrong is said at once."""
 
+from datetime import timedelta
+
 import pytest
 
 from bot.settings import WrongSettings, read_settings
+from campaigns.guard_rules import FrequencyCap, PlatformQuota
 
 RIGHT = {
     "SIYU_CORP_ID": "ww0000000000000001",
@@ -64,4 +67,23 @@ def test_the_main_app_must_be_one_of_the_apps(monkeypatch: pytest.MonkeyPatch) -
 def test_an_api_key_that_anybody_could_guess_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, SIYU_API_KEYS__SHOP="")
     with pytest.raises(WrongSettings, match="SIYU_API_KEYS__SHOP"):
+        read_settings(_env_file=None)
+
+
+def test_the_gate_is_the_operators_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(
+        monkeypatch,
+        SIYU_GATE__QUIET_FROM="null",
+        SIYU_GATE__PER_DAY="null",
+        SIYU_GATE__PER_WEEK="2",
+        SIYU_GATE__BROADCASTS_PER_MONTH="4",
+    )
+    gate = read_settings(_env_file=None).gate.policy()
+    assert (gate.quiet, gate.caps) == (None, (FrequencyCap(2, timedelta(days=7)),))
+    assert gate.quota == PlatformQuota(per_day=1, per_month=4)
+
+
+def test_a_day_of_quiet_hours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, SIYU_GATE__QUIET_FROM="08:00")
+    with pytest.raises(WrongSettings, match="QUIET_FROM"):
         read_settings(_env_file=None)

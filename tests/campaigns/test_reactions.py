@@ -1,8 +1,10 @@
 """Reactions: once with their cursor, in order, and a bad one does not block the rest for ever."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +16,7 @@ from crm.base import events, outbox
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.events import EventFailure
-from crm.base.outbox import Message, OutboxRow, Purpose, Status
+from crm.base.outbox import MarketingMessage, Message, OutboxRow, Status
 from crm.base.peers import Peers
 from crm.models.member import MemberSource
 
@@ -67,15 +69,15 @@ async def test_a_bad_event_is_tried_again_then_left_out_and_kept(sessions: Sessi
 
 
 @pytest.mark.parametrize(
-    ("purpose", "ends"), [(Purpose.MARKETING, Status.CANCELLED), (Purpose.SERVICE, Status.WAITING)]
+    ("kind", "ends"), [(partial(MarketingMessage, gate_ref="offer"), Status.CANCELLED), (Message, Status.WAITING)]
 )
 async def test_opting_out_takes_back_marketing_that_waits_and_nothing_else(
-    sessions: Sessions, clock: FrozenClock, purpose: Purpose, ends: Status
+    sessions: Sessions, clock: FrozenClock, kind: Callable[..., Message], ends: Status
 ) -> None:
     async with sessions.begin() as session:
         person = identities.wechat_person("wm1")
         member = await identities.enrol(session, person, source=MemberSource.KF, now=clock.now())
-        offer = Message(lane="kf", dedupe_key="offer", body={}, purpose=purpose, member_id=member.id)
+        offer = kind(lane="kf", dedupe_key="offer", body={}, member_id=member.id)
         await outbox.put(session, [offer], now=clock.now())
         await consents.opt_out(session, member.id, source="test", wording_version="1", now=clock.now())
     await reader(sessions, clock, reactions).round()

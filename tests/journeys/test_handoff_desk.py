@@ -14,6 +14,8 @@ from bot.handoff.queue import TicketClosed, TicketTaken
 from bot.models.handoff import Ticket, TicketStatus
 from bot.settings import HandoffSettings
 from bot.simulator.kf import State
+from campaigns import guards
+from campaigns.guard_rules import Channel
 from crm.base.clock import MovableClock
 from tests.journeys.test_handoff_native import NIGHT, cards, state, ticket, told, until_async, until_ticket
 from tests.town import KF, SERVICER, Town, new_simulator, town
@@ -188,3 +190,20 @@ async def test_at_night_the_bot_goes_on_until_an_agent_takes_over(database_url: 
         shop.says(customer, "满多少包邮")
         await shop.quiet()
         assert shop.heard(customer)[-1] == "我还没睡，我来"
+
+
+async def test_marketing_leaves_who_complains_in_peace_until_the_ticket_is_closed(shop: Town) -> None:
+    customer, app = shop.customer(), shop.service.app
+    shop.says(customer, "我要投诉你们")
+    found = await until_ticket(shop, lambda one: one.status is TicketStatus.WAITING)
+    assert found.member_id is not None
+
+    async def code() -> str:
+        async with app.sessions.read() as session:
+            told = await guards.judge(session, app.gate, [found.member_id], channel=Channel.KF, now=app.clock.now())
+        return told[found.member_id].code
+
+    assert await code() == "gate.complaint"
+    await reply(shop, found.id, "非常抱歉，马上处理", key="1")
+    await close(shop, found.id)
+    assert await code() == ""

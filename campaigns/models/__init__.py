@@ -1,0 +1,1 @@
+"""Tables of decisions: what was offered to whom, and what may reach them."""

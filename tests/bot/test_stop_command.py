@@ -1,0 +1,28 @@
+"""`siyu stop` and `siyu resume` as somebody in a hurry types them."""
+
+from pathlib import Path
+
+import typer
+from typer.testing import CliRunner
+
+from bot.commands.stop import resume_command, stop_command
+from tests.bot.test_segment_command import shop
+
+__all__ = ["shop"]
+
+program = typer.Typer()
+program.command("stop")(stop_command)
+program.command("resume")(resume_command)
+
+
+def run(*arguments: str) -> str:
+    ran = CliRunner().invoke(program, list(arguments))
+    assert ran.exit_code == 0, ran.output
+    return ran.stdout
+
+
+def test_the_brake_is_pulled_and_let_go_and_says_so(shop: Path) -> None:
+    assert "没有停着" in run("resume")
+    assert "已全部停止" in run("stop", "写错了价")
+    assert "写错了价" in run("stop")
+    assert "已恢复" in run("resume")
