@@ -98,7 +98,7 @@ async def _record(
         people = [identities.wechat_person(customer) for customer in customers]
         members = await identities.enrol_batch(session, people, source=MemberSource.IMPORT, now=now)
         member_of = dict(zip(customers, members, strict=True))
-        told = [_told(one, member_of[one.external_userid]) for one in past]
+        told = [_told(one, member_id) for one in past if (member_id := member_of[one.external_userid]) is not None]
         await order_batches.place_all(session, told, now=now)
 
 
