@@ -164,8 +164,7 @@ class CardPresses:
         content = words.format(customer=member.name if member else "", **more)
         message = {"msgtype": "text", "text": {"content": content}}
         because = ("press", press.response_code)
-        about = member.id if member is not None else None
-        told = lanes.staff_message(message, because=because, userids=(press.by,), about=about)
+        told = lanes.staff_message(message, because=because, userids=(press.by,))
         await outbox.put(session, [told], now=self._app.clock.now())
 
 

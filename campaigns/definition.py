@@ -1,0 +1,226 @@
+"""What a campaign is told to do: a typed definition, JSON and YAML in and out, and everything that is wrong with it.
+
+Instants without a zone are the shop's. A definition is checked whole before anything is planned: a schedule in the
+past, a cron that never fires, a text too long for WeCom.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from campaigns.cron import Cron, CronWrong
+from campaigns.guard_rules import Channel
+from campaigns.models.campaign import Kind
+from crm import conditions
+from crm.base.clock import SHANGHAI
+from crm.base.errors import Invalid
+from crm.conditions import Condition, DefinitionWrong
+
+TEXT_BYTES = 4000  # of one message; WeCom counts bytes
+MOST_MESSAGES = 10
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class CampaignWrong(Invalid):
+    """A definition cannot be meant; `mistakes` says where and why."""
+
+    code = "campaign.wrong"
+
+    def __init__(self, mistakes: list[dict[str, str]]) -> None:
+        super().__init__("；".join(f"{one['field'] or '整份'}：{one['reason']}" for one in mistakes))
+        self.mistakes = mistakes  # each {"field": "messages.0.text", "reason": …}
+
+
+def _duration(value: Any) -> Any:
+    found = re.fullmatch(r"(\d{1,6})\s*([smhd])", value.strip()) if isinstance(value, str) else None
+    return timedelta(**{UNITS[found[2]]: int(found[1])}) if found else value
+
+
+def _aware(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=SHANGHAI)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=400))]
+Instant = Annotated[datetime, Field(description="没有时区就是店铺当地时间")]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+
+
+class Part(BaseModel):
+    """Immutable, and a misspelt field is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Link(Part):
+    """A card below the text that opens a page."""
+
+    title: Annotated[str, StringConstraints(min_length=1, max_length=42)]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$", max_length=2048)]
+    desc: str = ""
+    picurl: str = ""
+
+
+class Message(Part):
+    """One variant of what is said. share: its weight beside the other variants."""
+
+    name: Name = "A"
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    link: Link | None = None
+    share: Annotated[int, Field(ge=1, le=10_000)] = 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (size := len(self.text.encode())) > TEXT_BYTES:
+            raise ValueError(f"{size} 字节，企业微信最多收 {TEXT_BYTES} 字节")
+        return self
+
+
+class Tier(Part):
+    """Who satisfies `audience` gets these messages instead. Of several tiers the first that fits."""
+
+    name: Name
+    audience: dict[str, Any]
+    messages: tuple[Message, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
+
+
+class Trigger(Part):
+    """An event about a member, such as StageMoved with to_stage: at_risk. delay: how long after it."""
+
+    event: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,80}$")]
+    where: dict[str, Any] = {}
+    delay: Duration = timedelta(0)
+
+    def fits(self, body: dict[str, Any]) -> bool:
+        return all(body.get(name) == wanted for name, wanted in self.where.items())
+
+
+class Definition(Part):
+    """A campaign. Exactly one of starts_at (one_off), every (recurring) and on (triggered) says when."""
+
+    kind: Kind
+    segment: Name | None = None  # by name; or
+    audience: dict[str, Any] | None = None  # the condition itself
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+    every: str | None = None  # cron, shop-local
+    on: Trigger | None = None
+    messages: tuple[Message, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
+    tiers: tuple[Tier, ...] = Field((), max_length=20)
+    holdout_percent: Annotated[int, Field(ge=0, le=50)] = 0
+    channels: tuple[Literal[Channel.KF, Channel.BROADCAST], ...] = Field((Channel.KF, Channel.BROADCAST), min_length=1)
+    topic: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")] = "marketing"
+    grace: Duration = timedelta(hours=2)  # a run later than this asks or is left out, see `late`
+    late: Literal["ask", "skip"] = "ask"
+    confirm_within: Duration = timedelta(hours=24)  # then what the staff did not send is taken back
+    remind_after: tuple[Duration, ...] = Field((timedelta(hours=1), timedelta(hours=4)), max_length=3)
+    attribution_days: Annotated[int, Field(ge=1, le=90)] = 7
+    worth_fen: Annotated[int, Field(ge=0)] = 0  # what one delivery gives away: decides whether a second person looks
+    cost_fen: Annotated[int, Field(ge=0)] = 0  # of the campaign as a whole, for the return
+    pause_at_failed_percent: Annotated[int, Field(ge=1, le=100)] = 30
+
+    @model_validator(mode="after")
+    def _says_whom_and_when(self) -> Self:
+        if (self.segment is None) == (self.audience is None):
+            raise ValueError("写 segment（人群的名字）或 audience（条件），只写一个")
+        wanted = {Kind.ONE_OFF: "starts_at", Kind.RECURRING: "every", Kind.TRIGGERED: "on"}[self.kind]
+        if getattr(self, wanted) is None:
+            raise ValueError(f"{self.kind.value} 要写 {wanted}")
+        for name in {"every", "on"} - {wanted}:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{self.kind.value} 不写 {name}")
+        if self.starts_at and self.ends_at and _aware(self.ends_at) <= _aware(self.starts_at):
+            raise ValueError("ends_at 不在 starts_at 之后")
+        return self
+
+    @property
+    def starts(self) -> datetime | None:
+        return _aware(self.starts_at) if self.starts_at else None
+
+    @property
+    def ends(self) -> datetime | None:
+        return _aware(self.ends_at) if self.ends_at else None
+
+    @property
+    def condition(self) -> Condition:
+        """Whom it is for. Only of a definition whose segment was looked up, see engine.freeze()."""
+        if self.audience is None:
+            raise ValueError(f"segment {self.segment!r} was not looked up")
+        return conditions.read(self.audience)
+
+    def message(self, tier: int | None, variant: int) -> Message:
+        """What is said; a tier with fewer variants than the campaign has gives its last to those beyond."""
+        messages = self.messages if tier is None else self.tiers[tier].messages
+        return messages[min(variant, len(messages) - 1)]
+
+
+def read(told: Any) -> Definition:
+    """A definition from its JSON or YAML, as Python reads it. Raises CampaignWrong with every mistake."""
+    try:
+        found = Definition.model_validate(told)
+    except ValidationError as error:
+        raise CampaignWrong([_mistake(one) for one in error.errors()]) from None
+    wrong = [*_conditions(found), *_cron(found)]
+    if wrong:
+        raise CampaignWrong(wrong)
+    return found
+
+
+def write(definition: Definition) -> dict[str, Any]:
+    """Its JSON; reading that gives an equal definition."""
+    return definition.model_dump(mode="json", exclude_none=True)
+
+
+def next_fire(definition: Definition, *, after: datetime, first: bool = False) -> datetime | None:
+    """When it fires next, later than `after`; None: never again, or not by time. first: a start that is past counts."""
+    starts, ends = definition.starts, definition.ends
+    if definition.kind is Kind.ONE_OFF:
+        return starts if starts is not None and (first or starts > after) else None
+    if definition.every is None:
+        return None
+    came = Cron(definition.every).next(max(after, starts - timedelta(seconds=1)) if starts else after)
+    return None if came is None or (ends is not None and came >= ends) else came
+
+
+def late_schedule(definition: Definition, *, now: datetime) -> list[dict[str, str]]:
+    """What is wrong with the schedule as seen from now: it lies in the past, or never comes."""
+    if definition.kind is Kind.ONE_OFF and definition.starts is not None and definition.starts <= now:
+        return [{"field": "starts_at", "reason": "这个时间已经过去了"}]
+    if definition.ends is not None and definition.ends <= now:
+        return [{"field": "ends_at", "reason": "这个时间已经过去了"}]
+    if definition.kind is Kind.RECURRING and next_fire(definition, after=now) is None:
+        return [{"field": "every", "reason": "在 ends_at 之前一次也不会触发"}]
+    return []
+
+
+def _conditions(definition: Definition) -> list[dict[str, str]]:
+    asked: Sequence[tuple[str, Any]] = [
+        ("audience", definition.audience),
+        *((f"tiers.{place}.audience", tier.audience) for place, tier in enumerate(definition.tiers)),
+    ]
+    wrong: list[dict[str, str]] = []
+    for field, condition in asked:
+        if condition is None:
+            continue
+        try:
+            conditions.read(condition)
+        except DefinitionWrong as refused:
+            wrong += [{"field": f"{field}.{one['field']}", "reason": one["reason"]} for one in refused.mistakes]
+    return wrong
+
+
+def _cron(definition: Definition) -> list[dict[str, str]]:
+    if definition.every is None:
+        return []
+    try:
+        Cron(definition.every)
+    except CronWrong as wrong:
+        return [{"field": "every", "reason": wrong.reason}]
+    return []
+
+
+def _mistake(error: Any) -> dict[str, str]:
+    where = ".".join(str(part) for part in error["loc"])
+    return {"field": where, "reason": error["msg"].removeprefix("Value error, ")}
