@@ -1,5 +1,5 @@
-"""What a new day brings to members: stages that silence changes, birthdays, tags that expire, and once a day
-everybody's RFM score, rule tags and watched segments.
+"""What a new day brings to members: stages that silence changes, levels whose period ends, points that become active
+or expire, birthdays, tags that expire, and once a day everybody's RFM score, rule tags and watched segments.
 
 Each step is a transaction that says itself whether its work was done, so any number of workers may run this.
 """
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import date
 
-from crm import lifecycle, member_dates, member_tags, rfm, rule_tags, segments
+from crm import levels, lifecycle, member_dates, member_tags, point_nights, rfm, rule_tags, segments
 from crm.base.clock import SHANGHAI, Clock, local_day
 from crm.base.db import Sessions
 from crm.base.peers import Peers
@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 60.0  # seconds
 Step = Callable[..., Awaitable[int]]  # (session, *, now) -> how many it did; 0 when there are no more
+STEPS: tuple[Step, ...] = (
+    *(lifecycle.review, levels.review, point_nights.settle_due, point_nights.warn),
+    *(member_dates.come, member_tags.expire),
+)
 
 
 class Nightly:
@@ -41,8 +45,9 @@ class Nightly:
         today = local_day(self._clock.now())
         if self._begun_on != today:  # looks at everybody; who joins during the day is begun by a reaction
             await self._until_done(lifecycle.begin)
+            await self._until_done(levels.begin)
             self._begun_on = today
-        for step in (lifecycle.review, member_dates.come, member_tags.expire):
+        for step in STEPS:
             await self._until_done(step)
         if self._clock.now().astimezone(SHANGHAI).hour >= self._night_hour:
             await self._score()

@@ -12,7 +12,18 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import identities, lifecycle, member_dates, rfm, rule_tags, segments
+from crm import (
+    identities,
+    level_changes,
+    levels,
+    lifecycle,
+    member_dates,
+    point_orders,
+    point_returns,
+    rfm,
+    rule_tags,
+    segments,
+)
 from crm.base import events, outbox
 from crm.base.clock import Clock
 from crm.base.db import Sessions
@@ -23,10 +34,12 @@ from crm.consents import MARKETING, OptedIn, OptedOut
 from crm.contacts import ContactAdded, ContactLost
 from crm.groups import GroupJoined, GroupLeft
 from crm.identities import MembersMerged, MergeUndone
+from crm.levels import LevelMoved
 from crm.lifecycle import StageMoved
 from crm.member_tags import MemberTagged, MemberUntagged
 from crm.members import MemberEnrolled
-from crm.orders import OrderCancelled, OrderPaid, OrderRefunded
+from crm.orders import OrderCancelled, OrderChanged, OrderPaid, OrderRefunded
+from crm.point_ledger import PointsActivated, PointsMoved
 
 log = logging.getLogger(__name__)
 
@@ -117,16 +130,30 @@ async def take_back_marketing(session: AsyncSession, event: OptedOut, *, now: da
 
 @reacts_to(MemberEnrolled)
 async def begin_lifecycle(session: AsyncSession, event: MemberEnrolled, *, now: datetime) -> None:
-    """Who joins is a lead from the first second on."""
+    """Who joins is a lead, and of the lowest level, from the first second on."""
     await lifecycle.begin(session, among=[event.member_id], now=now)
+    await levels.begin(session, among=[event.member_id], now=now)
+
+
+@reacts_to(OrderPaid)
+@reacts_to(OrderRefunded)
+@reacts_to(OrderChanged)
+async def keep_points_of_order(
+    session: AsyncSession, event: OrderPaid | OrderRefunded | OrderChanged, *, now: datetime
+) -> None:
+    """Points come with a payment and go with the money. A refund that names no order is nobody's earning."""
+    if event.order_id is not None:
+        await point_orders.follow(session, event.order_id, now=now)
 
 
 @reacts_to(MembersMerged)
 async def join_standings(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
-    """One person has one score, one stage and one birthday."""
+    """One person has one score, one stage, one level and one birthday; the points of one pay what the other owes."""
     await identities.hold(session, event.kept_id)  # an order of theirs waits, and adds to what is counted here
     await rfm.recount(session, [event.kept_id, event.absorbed_id], now=now)
     await lifecycle.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
+    await level_changes.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
+    await point_returns.follow_merge(session, event.kept_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
     await _judge(session, event.kept_id, now=now)
     await segments.follow(session, [event.absorbed_id], now=now)  # who is merged leaves them all, and is told to
@@ -134,12 +161,14 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
 
 @reacts_to(MergeUndone)
 async def part_standings(session: AsyncSession, event: MergeUndone, *, now: datetime) -> None:
-    """Two people have a score and a stage each, from the orders that are theirs again."""
+    """Two people have a score, a stage, a level and points each, from what is theirs again."""
     both = [event.kept_id, event.absorbed_id]
     for member_id in both:
         await identities.hold(session, member_id)
     await rfm.recount(session, both, now=now)
     await lifecycle.judge_members(session, both, now=now)
+    await level_changes.part(session, event.kept_id, event.absorbed_id, now=now)
+    await point_returns.part(session, event.kept_id, event.absorbed_id, now=now)
     for member_id in both:
         await _judge(session, member_id, now=now)
 
@@ -149,6 +178,9 @@ async def part_standings(session: AsyncSession, event: MergeUndone, *, now: date
 @reacts_to(OrderRefunded)
 @reacts_to(OrderCancelled)
 @reacts_to(StageMoved)
+@reacts_to(LevelMoved)
+@reacts_to(PointsMoved)
+@reacts_to(PointsActivated)
 @reacts_to(ContactAdded)
 @reacts_to(ContactLost)
 @reacts_to(GroupJoined)

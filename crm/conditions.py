@@ -216,6 +216,29 @@ class DateComes(Part):
     within_days: Annotated[int, Field(ge=0, le=366)]
 
 
+class HasLevel(Part):
+    """Has one of these levels (our ids) now; with for_days, for at least so long."""
+
+    is_: Literal["level"] = Field("level", alias="is")
+    among: tuple[Id, ...] = Field(min_length=1, max_length=50)
+    for_days: Days | None = None
+
+
+class HasPoints(Part):
+    """So many points they can spend now; who never had any has 0."""
+
+    is_: Literal["points"] = Field("points", alias="is")
+    active: Span
+
+
+class PointsExpire(Part):
+    """So many of their points that can be spent expire within so many days, counted by the hour."""
+
+    is_: Literal["points_expire"] = Field("points_expire", alias="is")
+    within_days: Days = 30
+    points: Span = ONCE
+
+
 class InBucket(Part):
     """A stable share of everybody: buckets from `first` up to, not including, `end` of 10,000. Each salt deals anew."""
 
@@ -248,7 +271,7 @@ class Not(Part):
 
 Leaf = (
     IsGender | CameFrom | Joined | Tagged | CorpTagged | Rfm | InStage | Lifetime | Ordered | Did | InGroup | ContactOf
-    | Consented | DateComes | InBucket
+    | Consented | DateComes | HasLevel | HasPoints | PointsExpire | InBucket
 )  # fmt: skip
 Condition = Annotated[Leaf | AllOf | AnyOf | Not, Field(discriminator="is_")]
 

@@ -14,7 +14,7 @@ from itertools import groupby
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import member_tags, members, order_changes
+from crm import member_tags, members, order_changes, point_accounts
 from crm.base import events
 from crm.base.db import hold as hold_name
 from crm.base.db import insert, is_among
@@ -23,6 +23,7 @@ from crm.base.events import EventRow
 from crm.members import CHANCE, MemberEnrolled, MemberNotFound, Profile
 from crm.models.consent import Consent
 from crm.models.group import GroupMember
+from crm.models.loyalty import CheckIn, LevelMove, PointEntry, PointLot
 from crm.models.member import Contact, Gender, Identity, IdentityKind, Member, MemberMerge, MemberSource
 from crm.models.order import MemberOrders, Order, Refund
 from crm.models.private import PrivateValue, Reveal
@@ -33,7 +34,10 @@ MERGE_ROUNDS = 10
 MERGES = "merges"
 UNDO_WITHIN = timedelta(days=1)
 # What a merge re-points; upper layers follow MembersMerged.
-CARRIED = (Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal, EventRow)
+CARRIED = (
+    *(Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal, EventRow),
+    *(PointEntry, PointLot, LevelMove),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,9 +232,12 @@ async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: s
         return pair[0].id
     kept, absorbed = pair
     carried: dict[str, list[int]] = {}
+    await point_accounts.lock(session, [kept.id, absorbed.id])  # before their lots, as who spends does
     for table in (Identity, *CARRIED):  # identities first: see the module's first words
         went = sa.update(table).where(table.member_id == absorbed.id).values(member_id=kept.id)
         carried[table.__tablename__] = list(await session.scalars(went.returning(table.id)))
+    carried["check_ins"] = await _carry_check_ins(session, kept_id=kept.id, absorbed_id=absorbed.id)
+    await point_accounts.recount(session, [kept.id, absorbed.id])
     carried["member_tags"] = await member_tags.carry(session, kept_id=kept.id, absorbed_id=absorbed.id, now=now)
     await session.execute(sa.delete(MemberOrders).where(MemberOrders.member_id == absorbed.id))
     await order_changes.recount(session, [kept.id])
@@ -242,6 +249,14 @@ async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: s
     await session.flush()
     await events.append(session, MembersMerged(kept_id=kept.id, absorbed_id=absorbed.id, because=because), now=now)
     return kept.id
+
+
+async def _carry_check_ins(session: AsyncSession, *, kept_id: int, absorbed_id: int) -> list[int]:
+    """A day on which both checked in is one day: the absorbed member's row of it stays behind."""
+    days = sa.select(CheckIn.checked_on).where(CheckIn.member_id == kept_id)
+    theirs = sa.update(CheckIn).where(CheckIn.member_id == absorbed_id, CheckIn.checked_on.not_in(days))
+    went = theirs.values(member_id=kept_id).returning(CheckIn.id)
+    return list(await session.scalars(went.execution_options(synchronize_session=False)))
 
 
 async def hold(session: AsyncSession, member_id: int) -> int:
@@ -297,10 +312,12 @@ async def undo(session: AsyncSession, absorbed_id: int, *, now: datetime) -> int
     undone = sa.update(MemberMerge).where(MemberMerge.id == told.id, MemberMerge.undone_at.is_(None))
     if not await session.scalar(undone.values(undone_at=now).returning(MemberMerge.id)):
         raise MergeNotFound(absorbed_id)  # somebody was quicker
-    for table in (Identity, *CARRIED):
+    await point_accounts.lock(session, [told.kept_id, absorbed_id])
+    for table in (Identity, *CARRIED, CheckIn):
         mine = is_among(session, table.id, told.carried.get(table.__tablename__, []))
         back = sa.update(table).where(mine, table.member_id == told.kept_id).values(member_id=absorbed_id)
         await session.execute(back.execution_options(synchronize_session=False))
+    await point_accounts.recount(session, [told.kept_id, absorbed_id])
     await member_tags.give_back(
         session,
         told.carried.get("member_tags", []),

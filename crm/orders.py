@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import early_news, identities, lifecycle, order_changes, rfm
+from crm import early_news, identities, levels, lifecycle, order_changes, rfm
 from crm.base import events
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import hold
@@ -216,6 +216,7 @@ async def follow(session: AsyncSession, changes: Sequence[OrderChange], *, now: 
     await order_changes.add_up(session, changes)
     await rfm.follow(session, changes, now=now)
     await lifecycle.follow(session, changes, now=now)
+    await levels.follow(session, changes, now=now)
 
 
 async def _held(session: AsyncSession, source: str, external_no: str) -> Order | None:

@@ -1,6 +1,6 @@
 """What is so about one member where a condition asks: the other half of why somebody is not in a segment."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import singledispatch
 from typing import Any
 
@@ -8,8 +8,23 @@ import sqlalchemy as sa
 
 from crm.base.clock import local_day
 from crm.base.events import EventRow
-from crm.conditions import CameFrom, DateComes, Did, InBucket, InStage, IsGender, Joined, Lifetime, Ordered, Rfm
+from crm.conditions import (
+    CameFrom,
+    DateComes,
+    Did,
+    HasLevel,
+    HasPoints,
+    InBucket,
+    InStage,
+    IsGender,
+    Joined,
+    Lifetime,
+    Ordered,
+    PointsExpire,
+    Rfm,
+)
 from crm.models.lifecycle import MemberDate, MemberStage
+from crm.models.loyalty import Level, LotState, MemberLevel, PointAccount, PointLot
 from crm.models.member import Member
 from crm.models.order import MemberOrders, Order, OrderLine
 from crm.models.rfm import MemberRfm
@@ -127,6 +142,39 @@ def _(leaf: DateComes, member_id: int, now: datetime) -> Any:
 @tell.register
 def _(leaf: DateComes, row: Any, now: datetime) -> str:
     return f"下一次是 {row[0]}" if row[0] is not None else "没有登记这些日子"
+
+
+@fact.register
+def _(leaf: HasLevel, member_id: int, now: datetime) -> Any:
+    mine = sa.select(Level.name, MemberLevel.since_on).join(Level, Level.id == MemberLevel.level_id)
+    return mine.where(MemberLevel.member_id == member_id)
+
+
+@tell.register
+def _(leaf: HasLevel, row: Any, now: datetime) -> str:
+    return f"{row.since_on} 起是{row.name}" if row is not None else "还没有等级"
+
+
+@fact.register
+def _(leaf: HasPoints, member_id: int, now: datetime) -> Any:
+    return sa.select(PointAccount.active).where(PointAccount.member_id == member_id)
+
+
+@tell.register
+def _(leaf: HasPoints, row: Any, now: datetime) -> str:
+    return f"有 {row[0]} 积分" if row is not None else "还没有积分"
+
+
+@fact.register
+def _(leaf: PointsExpire, member_id: int, now: datetime) -> Any:
+    soon = (PointLot.expires_at > now, PointLot.expires_at <= now + timedelta(days=leaf.within_days))
+    mine = (PointLot.member_id == member_id, PointLot.state == LotState.ACTIVE)
+    return sa.select(sa.func.sum(PointLot.remaining)).where(*mine, *soon)
+
+
+@tell.register
+def _(leaf: PointsExpire, row: Any, now: datetime) -> str:
+    return f"{leaf.within_days} 天内到期的有 {int(row[0] or 0)} 积分"
 
 
 @fact.register

@@ -22,6 +22,8 @@ from crm.conditions import (
     DateComes,
     Did,
     Grades,
+    HasLevel,
+    HasPoints,
     InBucket,
     InGroup,
     InStage,
@@ -30,6 +32,7 @@ from crm.conditions import (
     Lifetime,
     Ordered,
     Period,
+    PointsExpire,
     Rfm,
     Span,
     Tagged,
@@ -38,6 +41,7 @@ from crm.models.audience import MemberTag
 from crm.models.consent import Consent
 from crm.models.group import GroupMember
 from crm.models.lifecycle import MemberDate, MemberStage
+from crm.models.loyalty import LotState, MemberLevel, PointAccount, PointLot
 from crm.models.member import Contact
 from crm.models.order import MemberOrders, Order, OrderLine
 from crm.models.rfm import MemberRfm
@@ -227,6 +231,34 @@ def _(leaf: DateComes, people: Any, now: datetime) -> Rows:
     comes = MemberDate.next_on.between(today, today + timedelta(days=leaf.within_days))
     rows = sa.select(MemberDate.member_id).where(MemberDate.kind.in_(leaf.kinds), comes)
     return Rows(rows, MemberDate.member_id, min(0.003 * (leaf.within_days + 1), 0.9), leads=True)
+
+
+@compiled.register
+def _(leaf: HasLevel, people: Any, now: datetime) -> Rows:
+    rows = sa.select(MemberLevel.member_id).where(_one_of(MemberLevel.level_id, leaf.among))
+    if leaf.for_days is not None:
+        rows = rows.where(MemberLevel.since_on <= local_day(now) - timedelta(days=leaf.for_days))
+    share = min(0.2 * len(leaf.among), 0.95)
+    return Rows(rows, MemberLevel.member_id, share, cost=0.6, leads=True)
+
+
+@compiled.register
+def _(leaf: HasPoints, people: Any, now: datetime) -> Rows:
+    rows, fits = sa.select(PointAccount.member_id), sa.and_(*_in_span(PointAccount.active, leaf.active))
+    if _lets_zero_in(leaf.active):
+        return Rows(rows.where(sa.not_(fits)), PointAccount.member_id, 0.6, cost=0.6, refuses=True)
+    return Rows(rows.where(fits), PointAccount.member_id, 0.3, cost=0.6, leads=True, in_order=True)
+
+
+@compiled.register
+def _(leaf: PointsExpire, people: Any, now: datetime) -> Rows:
+    until = now + timedelta(days=leaf.within_days)
+    soon = (PointLot.state == LotState.ACTIVE, PointLot.remaining > 0)
+    rows = sa.select(PointLot.member_id).where(*soon, PointLot.expires_at > now, PointLot.expires_at <= until)
+    fits = sa.and_(*_in_span(sa.func.sum(PointLot.remaining), leaf.points))
+    if _lets_zero_in(leaf.points):
+        return Rows(rows.group_by(PointLot.member_id).having(~fits), PointLot.member_id, 0.8, refuses=True)
+    return Rows(rows.group_by(PointLot.member_id).having(fits), PointLot.member_id, 0.1, cost=1.5)
 
 
 # Pieces

@@ -19,6 +19,8 @@ from crm.conditions import (
     DateComes,
     Did,
     Grades,
+    HasLevel,
+    HasPoints,
     InBucket,
     InGroup,
     InStage,
@@ -28,6 +30,7 @@ from crm.conditions import (
     Not,
     Ordered,
     Period,
+    PointsExpire,
     Rfm,
     Span,
     Tagged,
@@ -36,6 +39,7 @@ from crm.conditions import (
 from crm.models.audience import Tag
 from crm.models.group import Group
 from crm.models.lifecycle import DateKind, Stage
+from crm.models.loyalty import Level
 from crm.models.member import Gender, MemberSource, Staff
 from crm.models.rfm import Tier
 from crm.models.tag import CorpTag
@@ -75,23 +79,30 @@ class Names:
     groups: Mapping[int, str] = field(default_factory=dict)
     staff: Mapping[int, str] = field(default_factory=dict)
     corp_tags: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[int, str] = field(default_factory=dict)
 
 
 async def names_in(session: AsyncSession, condition: Condition) -> Names:
-    """Four look-ups at most, whatever the size of the tree."""
-    asked = (
+    """Five look-ups at most, whatever the size of the tree."""
+    asked: tuple[tuple[Any, Any, Any], ...] = (
         (Tagged, Tag.id, Tag.name),
         (InGroup, Group.id, Group.name),
         (ContactOf, Staff.id, Staff.name),
         (CorpTagged, CorpTag.wecom_id, CorpTag.name),
+        (HasLevel, Level.id, Level.name),
     )
     found = list(leaves(condition))
     return Names(
         *[
-            await _names(session, key, name, [one for leaf in found if isinstance(leaf, kind) for one in leaf.any_of])
+            await _names(session, key, name, [one for leaf in found if isinstance(leaf, kind) for one in _ids(leaf)])
             for kind, key, name in asked
         ]
     )
+
+
+def _ids(leaf: Any) -> Collection[Any]:
+    ids: Collection[Any] = leaf.among if isinstance(leaf, HasLevel) else leaf.any_of
+    return ids
 
 
 async def _names(session: AsyncSession, key: Any, name: Any, ids: Collection[Any]) -> dict[Any, str]:
@@ -209,6 +220,22 @@ def _(leaf: Consented, names: Names) -> str:
 def _(leaf: DateComes, names: Names) -> str:
     soon = f"{leaf.within_days} 天内" if leaf.within_days else "今天"
     return soon + "有" + _or(DATES[one] for one in leaf.kinds)
+
+
+@said.register
+def _(leaf: HasLevel, names: Names) -> str:
+    since = f"，至少 {leaf.for_days} 天" if leaf.for_days else ""
+    return "会员等级是" + _or(names.levels.get(one, one) for one in leaf.among) + since
+
+
+@said.register
+def _(leaf: HasPoints, names: Names) -> str:
+    return f"可用积分{_span(leaf.active)}".rstrip()
+
+
+@said.register
+def _(leaf: PointsExpire, names: Names) -> str:
+    return f"{leaf.within_days} 天内到期的积分{_span(leaf.points)}".rstrip()
 
 
 @said.register

@@ -1,4 +1,4 @@
-"""Small random shops, and what a condition means in plain Python: the definition that the compiler is held to."""
+"""Small random shops, written straight into the tables, and random conditions about them."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +19,8 @@ from crm.conditions import (
     DateComes,
     Did,
     Grades,
+    HasLevel,
+    HasPoints,
     InBucket,
     InGroup,
     InStage,
@@ -28,6 +30,7 @@ from crm.conditions import (
     Not,
     Ordered,
     Period,
+    PointsExpire,
     Rfm,
     Span,
     Tagged,
@@ -36,18 +39,18 @@ from crm.models.audience import MemberTag, Tag, TagEnd, TagGroup, TagSource
 from crm.models.consent import Consent
 from crm.models.group import Group, GroupMember
 from crm.models.lifecycle import DateKind, MemberDate, MemberStage, Stage
+from crm.models.loyalty import EntryKind, Level, LotState, MemberLevel, PointAccount, PointEntry, PointLot
 from crm.models.member import Contact, ContactEnd, Gender, Member, MemberSource, Staff
 from crm.models.order import MemberOrders, Order, OrderLine, OrderStatus
 from crm.models.rfm import MemberRfm, Tier
 from crm.models.rfm import Segment as RfmSegment
 from crm.models.tag import ContactTag, CorpTag
-from crm.rfm_rules import TIERS
-from crm.segment_leaves import bucket_of
 
 NOW = datetime(2026, 3, 9, 2, 0, tzinfo=UTC)
 TODAY = date(2026, 3, 9)
 TAGS, GROUPS, STAFF, CORP_TAGS = (1, 2, 3), (1, 2), (1, 2), ("etA", "etB")
 SKUS, CATEGORIES, EVENTS = ("S1", "S2"), ("猫粮", "玩具"), ("CheckedIn", "GroupJoined")
+LEVELS = (1, 2, 3)
 TOPICS, CHANNELS = ("marketing", "sms"), ("any", "wecom")
 
 
@@ -71,6 +74,9 @@ class Somebody:
     contacts: list[tuple[int, bool]] = field(default_factory=list)  # staff, ended
     consents: list[tuple[str, str, bool, datetime]] = field(default_factory=list)
     dates: list[tuple[DateKind, date]] = field(default_factory=list)
+    level: tuple[int, date] | None = None  # level, since
+    points: int | None = None  # active ones
+    lots: list[tuple[LotState, int, datetime | None]] = field(default_factory=list)  # state, remaining, expires_at
 
 
 def grade(chance: Random) -> int:
@@ -122,7 +128,16 @@ def somebody(chance: Random, number: int) -> Somebody:
             for kind in list(DateKind)[:2]
             if chance.random() < 0.5
         ],
+        level=maybe(chance, (chance.choice(LEVELS), TODAY - timedelta(days=chance.randint(0, 4)))),
+        points=maybe(chance, chance.randint(0, 3)),
+        lots=[some_lot(chance) for _ in range(chance.randint(0, 3))],
     )
+
+
+def some_lot(chance: Random) -> tuple[LotState, int, datetime | None]:
+    state, days = chance.choice(list(LotState)), chance.randint(0, 3)
+    remaining = 0 if state is LotState.EXPIRED else chance.randint(0, 2)
+    return state, remaining, maybe(chance, NOW + timedelta(days=days, seconds=chance.choice((-1, 0, 1))))
 
 
 def some_order(chance: Random) -> tuple[datetime | None, int, int, list[tuple[str, str, int, int]]]:
@@ -143,6 +158,7 @@ async def lay_ground(session: AsyncSession) -> None:
     session.add_all([Group(id=each, chat_id=f"wr{each}") for each in GROUPS])
     session.add_all([CorpTag(id=place, wecom_id=each) for place, each in enumerate(CORP_TAGS, 1)])
     await session.flush()
+    session.add_all([Level(id=each, name=f"等级{each}", rank=each, threshold_fen=each, benefits={}) for each in LEVELS])
     session.add_all([Tag(id=each, group_id=1, name=f"标签{each}", created_at=NOW) for each in TAGS])
     await session.flush()
 
@@ -162,6 +178,7 @@ async def write(session: AsyncSession, people: list[Somebody]) -> None:
     await session.flush()
     for one in people:
         await _write_orders(session, one)
+        await _write_lots(session, one)
         await _write_contacts(session, one)
 
 
@@ -183,6 +200,10 @@ def _rows(one: Somebody) -> list[Any]:
     if one.totals:
         orders, paid, refunded = one.totals
         rows.append(MemberOrders(member_id=one.id, orders=orders, paid_fen=paid, refunded_fen=refunded))
+    if one.level:
+        rows.append(MemberLevel(member_id=one.id, level_id=one.level[0], since_on=one.level[1]))
+    if one.points is not None:
+        rows.append(PointAccount(member_id=one.id, active=one.points))
     rows += [EventRow(xid=0, name=name, member_id=one.id, body={}, at=at) for name, at in one.events]
     rows += [
         GroupMember(
@@ -218,6 +239,22 @@ async def _write_orders(session: AsyncSession, one: Somebody) -> None:
             for number, (sku, category, times, price) in enumerate(lines, 1)
         )
         await session.flush()
+
+
+async def _write_lots(session: AsyncSession, one: Somebody) -> None:
+    for place, (state, remaining, expires_at) in enumerate(one.lots):
+        entry = PointEntry(
+            member_id=one.id, kind=EntryKind.GRANTED, points=9, cause_kind="t", cause_id=f"{one.id}-{place}",
+            facts={}, at=NOW, booked_on=TODAY,
+        )  # fmt: skip
+        session.add(entry)
+        await session.flush()
+        session.add(
+            PointLot(
+                member_id=one.id, entry_id=entry.id, points=9, remaining=remaining, state=state, active_at=NOW,
+                expires_at=expires_at,
+            )
+        )  # fmt: skip
 
 
 async def _write_contacts(session: AsyncSession, one: Somebody) -> None:
@@ -319,103 +356,8 @@ LEAVES: tuple[Any, ...] = (
         topic=chance.choice(TOPICS), channel=chance.choice(CHANNELS), answer=chance.choice(("yes", "no", "never"))
     ),
     lambda chance: DateComes(kinds=some(chance, list(DateKind)[:2]), within_days=chance.randint(0, 3)),
+    lambda chance: HasLevel(among=some(chance, LEVELS), for_days=maybe(chance, chance.randint(1, 4))),
+    lambda chance: HasPoints(active=some_span(chance, 3)),
+    lambda chance: PointsExpire(within_days=chance.randint(1, 3), points=some_span(chance, 4)),
     lambda chance: InBucket(salt=chance.choice("ab"), first=chance.randint(0, 4000), end=chance.randint(5000, 10_000)),
 )
-
-
-# What a condition means
-
-
-def satisfies(one: Somebody, condition: Any) -> bool:
-    if isinstance(condition, AllOf):
-        return all(satisfies(one, part) for part in condition.of)
-    if isinstance(condition, AnyOf):
-        return any(satisfies(one, part) for part in condition.of)
-    if isinstance(condition, Not):
-        return not satisfies(one, condition.of)
-    return bool(MEANINGS[type(condition)](one, condition))
-
-
-def lies_in(at: datetime, when: Period) -> bool:
-    day = at.astimezone(SHANGHAI).date()
-    first = TODAY - timedelta(days=when.last_days) if when.last_days else when.from_on
-    return (first is None or day >= first) and (when.to_on is None or day <= when.to_on)
-
-
-def fits_rfm(one: Somebody, asked: Rfm) -> bool:
-    if one.rfm is None:
-        return False
-    *scores, segment = one.rfm
-    graded = all(
-        wanted is None or wanted.least <= score <= wanted.most
-        for score, wanted in zip(scores, (asked.r, asked.f, asked.m), strict=True)
-    )
-    named = not asked.segments or segment in asked.segments
-    return graded and named and (not asked.tiers or TIERS[segment] in asked.tiers)
-
-
-def fits_lifetime(one: Somebody, asked: Lifetime) -> bool:
-    orders, paid, refunded = one.totals or (0, 0, 0)
-    return inside(orders, asked.orders) and inside(paid - refunded, asked.spent_fen)
-
-
-def fits_orders(one: Somebody, asked: Ordered) -> bool:
-    times = spent = 0
-    for paid_at, paid, refunded, lines in one.orders:
-        if paid_at is None or not paid or refunded >= paid or not lies_in(paid_at, asked.when):
-            continue
-        matching = [line for line in lines if line[0] in asked.skus or line[1] in asked.categories]
-        if not (asked.skus or asked.categories):
-            times, spent = times + 1, spent + paid - refunded
-        elif matching:
-            times, spent = times + 1, spent + sum(line[2] * line[3] for line in matching)
-    if asked.count is None and asked.spent_fen is None:
-        return times > 0
-    return inside(times, asked.count) and inside(spent, asked.spent_fen)
-
-
-def fits_consent(one: Somebody, asked: Consented) -> bool:
-    said = [
-        (at, place, granted)
-        for place, (topic, channel, granted, at) in enumerate(one.consents)
-        if (topic, channel) == (asked.topic, asked.channel)
-    ]
-    if not said:
-        return asked.answer == "never"
-    return asked.answer == ("yes" if max(said)[2] else "no")
-
-
-def inside(value: int, span: Span | None) -> bool:
-    return span is None or value in span
-
-
-MEANINGS: dict[type, Any] = {
-    IsGender: lambda one, asked: one.gender in asked.among,
-    CameFrom: lambda one, asked: one.source in asked.among,
-    Joined: lambda one, asked: lies_in(one.joined_at, asked.when),
-    Tagged: lambda one, asked: any(
-        tag in asked.any_of and not ended and (expires_at is None or expires_at > NOW)
-        for tag, expires_at, ended in one.tags
-    ),
-    CorpTagged: lambda one, asked: any(
-        tag in asked.any_of and not unmarked and not one.contacts[place][1] for place, tag, unmarked in one.corp_tags
-    ),
-    Rfm: fits_rfm,
-    InStage: lambda one, asked: (
-        one.stage is not None
-        and one.stage[0] in asked.among
-        and (asked.for_days is None or (TODAY - one.stage[1]).days >= asked.for_days)
-    ),
-    Lifetime: fits_lifetime,
-    Ordered: fits_orders,
-    Did: lambda one, asked: (
-        sum(name == asked.event and lies_in(at, asked.when) for name, at in one.events) in asked.count
-    ),
-    InGroup: lambda one, asked: any(not left and group in (asked.any_of or GROUPS) for group, left in one.groups),
-    ContactOf: lambda one, asked: any(not ended and each in (asked.any_of or STAFF) for each, ended in one.contacts),
-    Consented: fits_consent,
-    DateComes: lambda one, asked: any(
-        kind in asked.kinds and 0 <= (next_on - TODAY).days <= asked.within_days for kind, next_on in one.dates
-    ),
-    InBucket: lambda one, asked: asked.first <= bucket_of(one.id, asked.salt) < asked.end,
-}

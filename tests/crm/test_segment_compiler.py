@@ -12,11 +12,11 @@ from tests.crm.small_worlds import (
     NOW,
     Somebody,
     lay_ground,
-    satisfies,
     some_condition,
     somebody,
     write,
 )
+from tests.crm.world_meanings import satisfies
 
 WORLDS = settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

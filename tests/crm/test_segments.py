@@ -19,7 +19,8 @@ from crm.models.member import Member
 from crm.segment_leaves import bucket_of
 from crm.segment_words import in_words
 from crm.segments import Moved, SegmentNameTaken, SegmentNotFound
-from tests.crm.small_worlds import NOW, lay_ground, satisfies, some_condition, somebody, write
+from tests.crm.small_worlds import NOW, lay_ground, some_condition, somebody, write
+from tests.crm.world_meanings import satisfies
 from tests.factories import Make
 
 BUYERS = {"is": "ordered", "when": {"last_days": 30}}
