@@ -36,7 +36,9 @@ from bot.wecom.callback import CallbackView, Inbox
 from bot.wecom.client import WecomClient
 from bot.wecom.crypto import Envelope
 from bot.wecom.inbox import InboxWorker
+from bot.wecom.kf_chat import KfChat
 from bot.wecom.limits import Limiter
+from bot.wecom.mass_sends import MassSends
 from bot.wecom.puller import Puller
 from bot.wecom.sender import Sender
 from bot.wecom.sending import lane_table
@@ -47,6 +49,8 @@ from bot.wecom.transport import HttpTransport
 from bot.wecom.upkeep import Upkeep
 from campaigns.reactions import Reader
 from campaigns.reactions import reactions as campaigns
+from campaigns.scheduler import Scheduler
+from campaigns.worker import Worker
 from crm.base.clock import Clock, SystemClock
 from crm.base.db import open_sessions
 from crm.base.peers import Peers
@@ -157,6 +161,7 @@ def _semantics(settings: Settings) -> Semantics | None:
 def _loops(service: Service) -> Mapping[str, Loop]:
     """What goes on in the background of a worker."""
     app, client = service.app, service.client
+    mass_sends = MassSends(client.broadcasts, app)
     sender = Sender(
         app.sessions,
         app.peers,
@@ -167,6 +172,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
             handover=Handover(client.kf, app.sessions, app.clock, app.handoff).send,
             mark_tags=TagMarks(client.tags, app.sessions, app.clock).send,
             late_answers=late_answers(client.aibot, app.sessions, app.clock),
+            broadcast=mass_sends.send,
         ),
         gate=app.gate,
     )
@@ -189,6 +195,9 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "sender": sender.run,
         "nightly": Nightly(*shared, rule=rfm_rule(service.settings), night_hour=service.settings.night_hour).run,
         "sla": Watch(app).run,
+        "engine": Worker(*shared, gate=app.gate, kf=KfChat()).run,
+        "schedule": Scheduler(*shared).run,
+        "mass_sends": mass_sends.run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
 

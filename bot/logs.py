@@ -27,7 +27,7 @@ def set_up(level: str, *, as_json: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("aiosqlite", "asyncio", "alembic"):
+    for chatty in ("aiosqlite", "asyncio", "alembic", "apscheduler"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

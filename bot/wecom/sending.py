@@ -14,10 +14,12 @@ TASK_ID_USED = 42014
 SAME_TEXT = timedelta(hours=1)  # WeCom drops a repeated text within this time
 
 
-def lane_table(client: WecomClient, *, handover: Send, mark_tags: Send, late_answers: Send) -> Mapping[str, Lane]:
+def lane_table(
+    client: WecomClient, *, handover: Send, mark_tags: Send, late_answers: Send, broadcast: Send
+) -> Mapping[str, Lane]:
     """Every lane that leads to WeCom. handover: brings a session to a person. mark_tags: a relation's corp tags.
 
-    late_answers: an AI bot's answer that its stream did not show.
+    late_answers: an AI bot's answer that its stream did not show. broadcast: asks staff to send to many.
     """
 
     async def kf(one: Claimed) -> Sent:
@@ -39,6 +41,7 @@ def lane_table(client: WecomClient, *, handover: Send, mark_tags: Send, late_ans
         lanes.STAFF: Lane(8, _to_staff(client)),
         lanes.TAG: Lane(4, mark_tags),
         lanes.AIBOT: Lane(4, late_answers),
+        lanes.BROADCAST: Lane(2, broadcast),
     }
 
 

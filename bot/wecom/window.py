@@ -64,6 +64,13 @@ async def of(session: AsyncSession, conversation: Conversation, *, now: datetime
     return Window(max(0, WINDOW_MESSAGES - (gone or 0)), until)
 
 
+async def roomy(session: AsyncSession, conversation_ids: Sequence[int], *, now: datetime) -> set[int]:
+    """Conversations in which a marketing message may go now and still leaves the bot one answer."""
+    uses = await _uses(session, conversation_ids)
+    full = WINDOW_MESSAGES - RESERVED - 1
+    return {one for one, use in uses.items() if not _why_not(use, False, now) and use.used < full}
+
+
 async def take_slots(session: AsyncSession, claimed: Sequence[Claimed], *, now: datetime) -> list[tuple[Claimed, str]]:
     """Take one slot of its conversation's window for each message; returns those that get none, and why.
 

@@ -1,0 +1,62 @@
+"""The kf chat as a channel of campaigns: who may be written to now, and the message that does."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import texts
+from bot.models.conversation import Conversation
+from bot.wecom import lanes, window
+from bot.wecom.lanes import KfAddress
+from campaigns.definition import Message
+from campaigns.draining import Letter
+from crm.base import outbox
+from crm.base.db import is_among
+
+QUIET_FOR = window.WINDOW - window.CLOCKS_DIFFER
+
+
+class KfChat:
+    """Members whose window is open, who are in the bot's hands, and to whom the bot could still answer afterwards."""
+
+    async def reachable(self, session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> set[int]:
+        talks = await _talks(session, member_ids, now=now)
+        roomy = await window.roomy(session, [one.id for one in talks.values()], now=now)
+        return {member_id for member_id, one in talks.items() if one.id in roomy}
+
+    async def put(self, session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
+        talks = await _talks(session, [one.member_id for one in letters], now=now)
+        messages = [
+            lanes.marketing(
+                lanes.kf_message(
+                    KfAddress(talk.id, talk.open_kfid, talk.external_userid, letter.member_id),
+                    {"msgtype": "text", "text": {"content": _text(letter.message)}},
+                    because=(letter.ref,),
+                    deadline=letter.deadline,
+                ),
+                gate_ref=letter.ref,
+            )
+            for letter in letters
+            if (talk := talks.get(letter.member_id)) is not None
+        ]
+        await outbox.put(session, messages, now=now)
+
+
+async def _talks(session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> dict[int, Conversation]:
+    """The conversation in which each member wrote last, if that was within the window and no person was called."""
+    rows = await session.scalars(
+        sa.select(Conversation)
+        .where(is_among(session, Conversation.member_id, member_ids), Conversation.last_customer_at > now - QUIET_FOR)
+        .order_by(Conversation.last_customer_at, Conversation.id)
+        .execution_options(populate_existing=True)
+    )
+    newest = {one.member_id: one for one in rows if one.member_id is not None}
+    return {member_id: one for member_id, one in newest.items() if one.human_wanted_at is None}
+
+
+def _text(message: Message) -> str:
+    if message.link is None:
+        return message.text
+    return f"{message.text}\n{texts.LINK.format(title=message.link.title, url=message.link.url)}"
