@@ -10,6 +10,8 @@ from bot.faq.matcher import Matcher
 from bot.faq.semantic import Semantics
 from bot.handoff.policy import Policy
 from campaigns.guard_rules import Gate
+from campaigns.words import Words
+from campaigns.words import read as read_words
 from crm.base.clock import Clock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
@@ -49,6 +51,7 @@ class App:
     shop: Shop = field(default_factory=Shop)
     handoff: Policy = field(default_factory=Policy)
     gate: Gate = field(default_factory=Gate)  # when and how often marketing may reach a member
+    words: Words = field(default_factory=read_words)  # that marketing texts should not carry
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     asks_usefulness: bool = False  # an answer that leaves alone asks whether it helped

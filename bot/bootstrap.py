@@ -47,6 +47,7 @@ from bot.wecom.tag_marks import TagMarks
 from bot.wecom.token import AppKey, TokenCache
 from bot.wecom.transport import HttpTransport
 from bot.wecom.upkeep import Upkeep
+from campaigns import words
 from campaigns.reactions import Reader
 from campaigns.reactions import reactions as campaigns
 from campaigns.scheduler import Scheduler
@@ -117,6 +118,7 @@ async def running(
             shop=Shop(settings.shop_name, settings.service_hours),
             handoff=settings.handoff.policy(WorkingHours.read(settings.service_hours)),
             gate=settings.gate.policy(),
+            words=words.read(settings.words_file),
             reply_deadline=settings.reply_deadline,
             line_gap=settings.line_gap,
             asks_usefulness=settings.faq_asks_usefulness,

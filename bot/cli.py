@@ -17,6 +17,7 @@ from bot.commands import imports
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
 from bot.commands.stop import resume_command, stop_command
+from bot.commands.words import words_command
 from bot.faq import cli as faq_cli
 from bot.faq import trial
 from bot.faq.matcher import Matcher
@@ -37,6 +38,7 @@ cli.command("rfm")(rfm_command)
 cli.command("segment")(segment_command)
 cli.command("stop")(stop_command)
 cli.command("resume")(resume_command)
+cli.command("words")(words_command)
 out = Console()
 
 

@@ -14,6 +14,7 @@ from bot.handoff.hours import UnreadableHours, WorkingHours
 from bot.handoff.policy import USUAL_HOURS, Policy
 from bot.handoff.sla import Promise, Promises, Target
 from bot.handoff.triggers import Reason
+from campaigns import words
 from campaigns.guard_rules import FrequencyCap, Gate, PlatformQuota, QuietHours
 from crm.base.secrets import Vault, WrongKey
 from crm.rfm_rules import FixedCutoffs, Rule
@@ -162,6 +163,7 @@ class Settings(BaseSettings):
     service_hours: Hours = USUAL_HOURS  # told to customers, and what the clocks of a handoff run in
     handoff: HandoffSettings = HandoffSettings()
     gate: GateSettings = GateSettings()
+    words_file: Path | None = None  # TOML: the shop's own words that marketing texts should not carry
     faq_file: Path | None = None  # CSV, XLSX or JSONL, taken into the database at start when it has changed
     faq_pictures: Path | None = None  # folder of the pictures that articles name by file
     faq_questions_kept: timedelta = timedelta(days=180)  # what customers asked, for the list of answers to write
@@ -191,6 +193,11 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"SIYU_DATA_KEY must be 32 bytes of base64 (openssl rand -base64 32): {wrong}"
                 ) from None
+        if self.words_file is not None:
+            try:
+                words.read(self.words_file)
+            except words.WordsUnreadable as unreadable:
+                raise ValueError(f"SIYU_WORDS_FILE cannot be read: {unreadable.reason}") from None
         if self.main_app not in self.apps:
             raise ValueError(f"SIYU_MAIN_APP names {self.main_app!r}, which is not among SIYU_APPS__…")
 

@@ -1,5 +1,6 @@
 """Consent: what a member said yes and no to, per topic and channel. The newest word counts."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from crm.models.member import Member
 
 MARKETING = "marketing"
 ANY_CHANNEL = "any"
+ERASURE = "erasure"  # source: they asked to be forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,14 @@ async def opt_in(
     said = Consent(member_id=member_id, topic=topic, channel=channel, granted=True, source=source)
     said.wording_version, said.said_at = wording_version, now
     return await _say(session, said, OptedIn(member_id=member_id, topic=topic, channel=channel), now=now)
+
+
+async def come_back(session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> None:
+    """New members who had themselves erased before have agreed to nothing: no marketing until they say so."""
+    said = {"topic": MARKETING, "channel": ANY_CHANNEL, "granted": False, "source": ERASURE, "wording_version": ""}
+    rows = [{"member_id": member_id, "said_at": now, **said} for member_id in sorted(member_ids)]
+    if rows:
+        await session.execute(sa.insert(Consent), rows)
 
 
 async def _say(session: AsyncSession, said: Consent, event: OptedIn | OptedOut, *, now: datetime) -> bool:

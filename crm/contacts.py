@@ -18,6 +18,8 @@ from crm.base import events
 from crm.identities import Person, wechat_person
 from crm.models.member import Contact, ContactEnd, MemberSource, Staff
 
+HANDED_OVER = frozenset({201, 202})  # add_way: shared by a colleague, assigned by an admin
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactAdded:
@@ -57,6 +59,11 @@ class Relation:
     @property
     def external_userid(self) -> str:
         return self.person.keys[0][1]
+
+    @property
+    def begun_by_customer_at(self) -> datetime | None:
+        """When the customer began it; None when colleagues share or hand over the contact."""
+        return None if self.add_way in HANDED_OVER else self.added_at
 
 
 # Rules
@@ -152,9 +159,14 @@ async def unseen(
 async def added(
     session: AsyncSession, *, userid: str, external_userid: str, at: datetime, state: str | None = None, now: datetime
 ) -> Contact | None:
-    """A callback says the customer was added at `at`. Returns the open relation, or None when it is over already."""
+    """A callback says the customer was added at `at`. Returns the open relation, or None when it is over already.
+
+    Nor does it bring an erased person back: what WeCom shows of them then says whether they did it themselves.
+    """
     relation = Relation(userid=userid, person=wechat_person(external_userid), added_at=at, state=state)
     staff_id, member_id, spells = await _lock_pair(session, relation, now=now)
+    if member_id is None:
+        return None
     if lone := lone_end(spells, at):
         lone.added_at = at
     if current := open_spell(spells):
@@ -172,6 +184,8 @@ async def lost(
     """A callback says the relation ended at `at`. Returns the spell it ended, or None when that is known or older."""
     relation = Relation(userid=userid, person=wechat_person(external_userid), added_at=at)
     staff_id, member_id, spells = await _lock_pair(session, relation, now=now)
+    if member_id is None:
+        return None
     current, known = open_spell(spells), ended_around(spells, at)
     if known is not None:
         if known.ended_by is ContactEnd.SYNC:
@@ -210,20 +224,22 @@ async def take_batch(
     """Bring a page of relations up to what WeCom listed when asked at `read_at`.
 
     relations: one page, up to a few thousand. The number of statements does not grow with it, and a row that says
-    the same only gets a new `seen_at`. An end that we learned of after `read_at` is not undone.
+    the same only gets a new `seen_at`. An end that we learned of after `read_at` is not undone. An erased person is
+    left out, unless they added one of us since: a relation that colleagues hand over is not their doing.
     """
     by_pair = {(staff.key(relation.userid), relation.external_userid): relation for relation in relations}
     page = list(by_pair.values())
     staff_ids = await staff.know(session, [relation.userid for relation in page])
-    enrolled = await identities.enrol_batch(
-        session, [relation.person for relation in page], source=MemberSource.CONTACT, now=now
-    )
-    people = await members.get_batch(session, enrolled)
+    shown_as = [replace(relation.person, acted_at=relation.begun_by_customer_at) for relation in page]
+    enrolled = await identities.enrol_batch(session, shown_as, source=MemberSource.CONTACT, now=now)
+    people = await members.get_batch(session, [member_id for member_id in enrolled if member_id is not None])
     spells = await _spells(session, [relation.external_userid for relation in page])
     fresh: list[dict[str, Any]] = []
     reopened: list[Contact] = []
     still: list[Contact] = []
     for relation, member_id in zip(page, enrolled, strict=True):
+        if member_id is None:
+            continue
         members.describe(people[member_id], relation.person.profile)
         staff_id = staff_ids[staff.key(relation.userid)]
         pair = spells[staff_id, relation.external_userid]
@@ -270,8 +286,13 @@ async def end_unlisted(
     return gone
 
 
-async def _lock_pair(session: AsyncSession, relation: Relation, *, now: datetime) -> tuple[int, int, list[Contact]]:
-    """Staff id, member id and all spells of the pair. The identity is locked: one callback of a person at a time."""
+async def _lock_pair(
+    session: AsyncSession, relation: Relation, *, now: datetime
+) -> tuple[int, int | None, list[Contact]]:
+    """Staff id, member id and all spells of the pair. The identity is locked: one callback of a person at a time.
+
+    Without a member: the person was erased.
+    """
     staff_ids = await staff.know(session, [relation.userid])
     [member_id] = await identities.enrol_batch(session, [relation.person], source=MemberSource.CONTACT, now=now)
     staff_id = staff_ids[staff.key(relation.userid)]

@@ -2,11 +2,12 @@
 
 Everybody in a group is a row of ours. Our people are staff; whoever has an external_userid becomes a member, contact of
 somebody or not, because the group is where we sell: the same person opens the sale's page under that id, their limit
-must hold there, and when they add one of us later, their history in the group is already theirs.
+must hold there, and when they add one of us later, their history in the group is already theirs. Only an erased person
+has no row, until they join a group by its link or its QR code.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from crm.identities import Person
 from crm.models.group import Group, GroupMember
 from crm.models.member import MemberSource, Staff
 
+BY_THEMSELVES = frozenset({2, 3})  # join_scene: by link, by QR code
 SETTLING = timedelta(minutes=5)  # a dissolved group may still be shown for some seconds; much later it is alive
 
 
@@ -56,6 +58,13 @@ class Seat:
     join_scene: int | None = None
     invited_by: str = ""
     state: str = ""
+
+    @property
+    def joiner(self) -> Person | None:
+        """The person, with when they joined by their own act."""
+        if self.person is None or self.join_scene not in BY_THEMSELVES:
+            return self.person
+        return replace(self.person, acted_at=self.joined_at)
 
     @property
     def key(self) -> str:
@@ -239,10 +248,14 @@ def _leave(row: GroupMember, departure: Departure | None, *, until: datetime) ->
 async def _seat(
     session: AsyncSession, group: Group, fresh: Sequence[Seat], staff_ids: Mapping[str, int], *, now: datetime
 ) -> list[GroupMember]:
-    people = [seat.person for seat in fresh if seat.person is not None]
+    people = [person for seat in fresh if (person := seat.joiner) is not None]
     enrolled = await identities.enrol_batch(session, people, source=MemberSource.GROUP, now=now)
-    member_ids = {person.keys[0][1]: member_id for person, member_id in zip(people, enrolled, strict=True)}
-    known = await members.get_batch(session, enrolled)
+    member_ids = {
+        person.keys[0][1]: member_id
+        for person, member_id in zip(people, enrolled, strict=True)
+        if member_id is not None
+    }
+    known = await members.get_batch(session, member_ids.values())
     for seat in fresh:
         member = known.get(member_ids.get(seat.key, 0))
         if member is not None and not member.name and seat.person is not None:
@@ -260,6 +273,7 @@ async def _seat(
             "nickname": seat.nickname,
         }
         for seat in fresh
+        if seat.person is None or seat.key in member_ids
     ]
     await session.flush()
     return list(await session.scalars(sa.insert(GroupMember).returning(GroupMember), rows)) if rows else []

@@ -2,11 +2,12 @@
 
 The rows of `identities` are the lock on a person. Whoever writes facts about people locks their identities first and
 keeps them to the end of the transaction, and a merge re-points identities before anything else. So a fact is written
-either before a merge, which then carries it along, or after it, under the member that remained.
+either before a merge, which then carries it along, or after it, under the member that remained. An erasure deletes
+them: a fact is written before it, and erased with the rest, or finds a tombstone.
 """
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -14,7 +15,7 @@ from itertools import groupby
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import member_tags, members, order_changes, point_accounts
+from crm import consents, member_tags, members, order_changes, point_accounts, tombstones
 from crm.base import events
 from crm.base.db import hold as hold_name
 from crm.base.db import insert, is_among
@@ -35,9 +36,8 @@ MERGES = "merges"
 UNDO_WITHIN = timedelta(days=1)
 # What a merge re-points; upper layers follow MembersMerged.
 CARRIED = (
-    *(Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal, EventRow),
-    *(PointEntry, PointLot, LevelMove),
-)
+    Contact, GroupMember, Consent, Order, Refund, PrivateValue, Reveal, EventRow, PointEntry, PointLot, LevelMove,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +83,38 @@ class MergeBuiltUpon(Refused):
     kept_id: int
 
 
+@dataclass(eq=False)
+class PersonErased(Refused):
+    """They asked to be forgotten, and have done nothing since that makes them a member again."""
+
+    code = "member.erased"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody as one source knows them: at least one key, and what it says about them."""
+    """Somebody as one source knows them: at least one key, and what it says about them.
+
+    acted_at: when they did something themselves: wrote, ordered, added one of us. Who was erased before that is a new
+    member; a listing alone (None) brings nobody back.
+    """
 
     keys: tuple[Key, ...]
     profile: Profile = NOTHING_SAID
+    acted_at: datetime | None = None
 
 
-def wechat_person(external_userid: str, *, unionid: str | None = None, profile: Profile | None = None) -> Person:
+def wechat_person(
+    external_userid: str,
+    *,
+    unionid: str | None = None,
+    profile: Profile | None = None,
+    acted_at: datetime | None = None,
+) -> Person:
     """A person as WeCom shows them."""
     keys = [(IdentityKind.EXTERNAL_USERID, external_userid)]
     if unionid:
         keys.append((IdentityKind.UNIONID, unionid))
-    return Person(keys=tuple(keys), profile=profile or NOTHING_SAID)
+    return Person(keys=tuple(keys), profile=profile or NOTHING_SAID, acted_at=acted_at)
 
 
 def shop_account(source: str, number: str) -> Key:
@@ -127,7 +145,10 @@ async def values_of(session: AsyncSession, member_id: int, kind: IdentityKind) -
 async def enrol(
     session: AsyncSession, person: Person, *, source: MemberSource, now: datetime, chance: random.Random = CHANCE
 ) -> Member:
-    """The member this person is, becoming one if need be. One query when every key is already theirs."""
+    """The member this person is, becoming one if need be. One query when every key is already theirs.
+
+    Raises PersonErased; who opens one of our pages (H5) acts at that moment.
+    """
     rows = await session.execute(
         sa.select(Member, Identity.id)
         .join(Identity, Identity.member_id == Member.id)
@@ -137,6 +158,8 @@ async def enrol(
     if len(known) == len(set(person.keys)) and len({member.id for member in known}) == 1:
         return known[0]
     [member_id] = await enrol_batch(session, [person], source=source, now=now, chance=chance)
+    if member_id is None:
+        raise PersonErased
     return await members.get(session, member_id)
 
 
@@ -147,24 +170,39 @@ async def enrol_batch(
     source: MemberSource,
     now: datetime,
     chance: random.Random = CHANCE,
-) -> list[int]:
+) -> list[int | None]:
     """The member of each person, in order; who is unknown becomes one, and whose keys name two members merges them.
 
-    people: one page, up to a few thousand. The unique key (kind, value) is the guard: of concurrent enrolments one
-    inserts, the others take its member. The identities stay locked until the caller commits.
+    None: they were erased and have not come back. people: one page, up to a few thousand. The unique key (kind, value)
+    is the guard: of concurrent enrolments one inserts, the others take its member. The identities stay locked until
+    the caller commits.
     """
     keys = {key for person in people for key in person.keys}
     owners = await owners_of(session, keys)
     if len(owners) < len(keys):
-        await _insert_missing(session, people, owners, source=source, now=now, chance=chance)
+        gone = await tombstones.among(session, keys - owners.keys())
+        awake = [person for person in people if not _rests(person, owners, gone, source, now)] if gone else people
+        fresh = await _insert_missing(session, awake, owners, source=source, now=now, chance=chance)
         owners = await owners_of(session, keys)
+        if back := [key for key in gone if key in owners]:
+            await tombstones.lift(session, back)
+            await consents.come_back(session, {owners[key] for key in back} & fresh, now=now)
     for person in people:
+        if person.keys[0] not in owners:
+            continue
         first, *others = person.keys
         for other in others:
             if owners[first] != owners[other]:
                 await merge(session, owners[first], owners[other], because=other[0], now=now)
                 owners = await owners_of(session, keys)
-    return [owners[person.keys[0]] for person in people]
+    return [owners.get(person.keys[0]) for person in people]
+
+
+def _rests(
+    person: Person, owners: Mapping[Key, int], gone: Mapping[Key, datetime], source: MemberSource, now: datetime
+) -> bool:
+    acted_at = now if source is MemberSource.H5 else person.acted_at
+    return tombstones.is_resting(person.keys, owners, gone, acted_at)
 
 
 async def _insert_missing(
@@ -175,7 +213,10 @@ async def _insert_missing(
     source: MemberSource,
     now: datetime,
     chance: random.Random,
-) -> None:
+) -> set[int]:
+    """Returns the ids of those who became members."""
+    if not people:
+        return set()
     newcomers, claims = _share_out(people, owners)
     ids = await members.add_rows(
         session, [person.profile for person in newcomers], source=source, now=now, chance=chance
@@ -198,6 +239,7 @@ async def _insert_missing(
         ],
         now=now,
     )
+    return enrolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,16 +303,28 @@ async def _carry_check_ins(session: AsyncSession, *, kept_id: int, absorbed_id: 
 
 async def hold(session: AsyncSession, member_id: int) -> int:
     """Lock a person for facts about to be written; returns the member they are by now. Raises MemberNotFound."""
+    return (await hold_one(session, member_id)).member_id
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A member who is locked. is_erased: only what was already known of them may still change, as a refund does."""
+
+    member_id: int
+    is_erased: bool
+
+
+async def hold_one(session: AsyncSession, member_id: int) -> Held:
+    """Like `hold`, and says whether they were erased. Who has no identities is locked by their own row."""
     for _ in range(MERGE_ROUNDS):
         mine = sa.select(Identity.id).where(Identity.member_id == member_id).order_by(Identity.id)
-        await session.execute(mine.with_for_update(key_share=True))
-        found = (
-            await session.execute(sa.select(Member.id, Member.merged_into_id).where(Member.id == member_id))
-        ).first()
+        names = (await session.scalars(mine.with_for_update(key_share=True))).all()
+        row = sa.select(Member.id, Member.merged_into_id, Member.erased_at).where(Member.id == member_id)
+        found = (await session.execute(row if names else row.with_for_update(key_share=True))).first()
         if found is None:
             raise MemberNotFound(member_id)
         if found.merged_into_id is None:
-            return member_id
+            return Held(member_id, found.erased_at is not None)
         member_id = found.merged_into_id
     raise Busy(retry_after=1.0)
 

@@ -149,7 +149,8 @@ async def _write(
         ids = await identities.enrol_batch(
             session, [draft.person for draft in good], source=MemberSource.IMPORT, now=now
         )
-        told = list(zip(good, ids, strict=True))
+        told = [(draft, member_id) for draft, member_id in zip(good, ids, strict=True) if member_id is not None]
+        erased = [draft for draft, member_id in zip(good, ids, strict=True) if member_id is None]
         changed = await _complete(session, told, owners, now=now, zone=zone)
         if vault is not None:
             await phones.keep(
@@ -157,6 +158,8 @@ async def _write(
             )
     for draft in refused:
         refusals.add(draft.row, "这个手机号已经属于另一个会员号")
+    for draft in erased:
+        refusals.add(draft.row, "这位会员已要求抹除资料，不再导入")
     for draft, member_id in told:
         if not any(key in owners for key in draft.person.keys):
             report.added += 1

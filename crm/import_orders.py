@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from crm import identities, order_batches, orders
 from crm.base.clock import SHANGHAI
 from crm.base.db import Sessions
 from crm.base.errors import Busy, ShopError
+from crm.identities import Person
 from crm.import_cells import BadCell, Cell, text
 from crm.import_files import BadFile, Row, Sheet, open_sheet
 from crm.imports import TOGETHER, Progress, Refusals, Report, check_columns
@@ -183,15 +185,19 @@ async def _place(
     session: AsyncSession, drafts: Sequence[Draft], source: str, *, now: datetime, zone: ZoneInfo
 ) -> tuple[order_batches.Written, list[tuple[Draft, str]]]:
     members = await identities.enrol_batch(
-        session, [draft.person for draft in drafts], source=MemberSource.IMPORT, now=now
+        session, [_as_acting(draft) for draft in drafts], source=MemberSource.IMPORT, now=now
     )
     told, at_large, named, by_number = [], [], [], {}
-    for draft, member_id in zip(drafts, members, strict=True):
-        if not draft.is_refund:
+    refused: list[tuple[Draft, str]] = []
+    for draft, known_as in zip(drafts, members, strict=True):
+        member_id = known_as or await _erased_owner(session, source, draft)
+        if not draft.is_refund and member_id is not None:
             by_number[draft.order_no] = draft
             told.append(_told(draft, source, member_id))
         elif draft.refund_no and draft.order_no:
             named.append(draft)
+        elif member_id is None:
+            refused.append((draft, "这位会员已要求抹除资料，不再导入"))
         else:
             at_large.append(
                 ToldRefund(
@@ -204,7 +210,7 @@ async def _place(
             )
     written = await order_batches.place_all(session, told, now=now, zone=zone)
     written += await order_batches.refund_all(session, at_large, now=now, zone=zone)
-    refused = [(by_number[one.external_no], f"和已有的订单对不上：{error.code}") for one, error in written.refused]
+    refused += [(by_number[one.external_no], f"和已有的订单对不上：{error.code}") for one, error in written.refused]
     for draft in named:
         try:
             async with session.begin_nested():
@@ -223,6 +229,17 @@ async def _place(
         except ShopError as error:
             refused.append((draft, f"退款和订单对不上：{error.code}"))
     return written, refused
+
+
+def _as_acting(draft: Draft) -> Person:
+    """Who ordered, with when they did: an erased person who orders again is a new member."""
+    return draft.person if draft.is_refund else replace(draft.person, acted_at=draft.placed_at)
+
+
+async def _erased_owner(session: AsyncSession, source: str, draft: Draft) -> int | None:
+    """Whose this order is kept as, though the person was erased; None: we never had it."""
+    order = await orders.find(session, source, draft.order_no)
+    return order.member_id if order is not None else None
 
 
 def _told(draft: Draft, source: str, member_id: int) -> Told:

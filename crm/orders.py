@@ -18,6 +18,7 @@ from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import hold
 from crm.base.errors import Busy
 from crm.early_news import Early, News
+from crm.identities import PersonErased
 from crm.models.order import Order, OrderLine, OrderStatus, Refund
 from crm.order_changes import NOTHING, OrderChange, Standing, standing
 from crm.order_terms import AmountInvalid, Line, RefundOfNobody, RefundToldDifferently, RefundTooLarge, Told
@@ -110,13 +111,19 @@ async def lines_of(session: AsyncSession, order_id: int) -> list[OrderLine]:
 
 
 async def place(session: AsyncSession, told: Told, *, now: datetime, zone: ZoneInfo = SHANGHAI) -> Order:
-    """Write an order down, or what changed in a known one; then whatever was told of it too early."""
+    """Write an order down, or what changed in a known one; then whatever was told of it too early.
+
+    Raises PersonErased when the order is new and its member was erased meanwhile.
+    """
     for field in ("total_fen", "paid_fen", "refunded_fen"):
         if (fen := getattr(told, field) or 0) < 0:
             raise AmountInvalid(field, fen)
-    member_id = await identities.hold(session, told.member_id)
+    held = await identities.hold_one(session, told.member_id)
+    member_id = held.member_id
     order = await _held(session, told.source, told.external_no)
     is_newest = order is None or (told.told_at or now) >= order.told_at
+    if order is None and held.is_erased:
+        raise PersonErased
     if order is None:
         order = await _add(session, told, member_id, now=now)
     elif is_newest:

@@ -284,6 +284,15 @@ async def follow(session: AsyncSession, member_ids: Collection[int], *, now: dat
     return Moved(entered, left)
 
 
+async def leave(session: AsyncSession, whose: sa.ColumnElement[bool], *, now: datetime) -> None:
+    """Take rows of segment_members out of their segments aloud: the members are erased."""
+    held = sa.select(SegmentMember.segment_id, SegmentMember.member_id).where(whose)
+    found = (await session.execute(held.order_by(SegmentMember.segment_id, SegmentMember.member_id))).all()
+    await session.execute(sa.delete(SegmentMember).where(whose), execution_options={"synchronize_session": False})
+    told = [SegmentLeft(segment_id=row.segment_id, member_id=row.member_id) for row in found]
+    await events.append_all(session, told, now=now)
+
+
 async def _move(
     session: AsyncSession, segment_id: int, *, entered: Sequence[int], left: Sequence[int], now: datetime
 ) -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from bot import schema
 from bot.bootstrap import running
 from bot.demo import shop
-from bot.settings import Settings, WecomApp, WrongSettings
+from bot.settings import BotSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator
 from crm import identities, order_batches
@@ -49,6 +49,7 @@ async def run(
         simulator.world.customer_enters(shop.FIRST_CUSTOMER, shop.KF)
         say(_addresses(service.port, simulator_port))
         await _ask_first_question(simulator)
+        simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         await stop.wait()
         say("正在停止……")
     say("已停止。")
@@ -70,6 +71,12 @@ def _settings(port: int, simulator_port: int, database_url: str) -> Settings:
         token=SecretStr(shop.TOKEN),
         aes_key=SecretStr(shop.AES_KEY),
     )
+    bot = BotSettings(
+        token=SecretStr(shop.BOT_TOKEN),
+        aes_key=SecretStr(shop.BOT_AES_KEY),
+        display_name=shop.BOT_NAME,
+        help_url=f"http://127.0.0.1:{simulator_port}/kf/{shop.KF}",
+    )
     return Settings(
         _env_file=None,
         database_url=database_url,
@@ -77,6 +84,7 @@ def _settings(port: int, simulator_port: int, database_url: str) -> Settings:
         wecom_api_url=f"http://127.0.0.1:{simulator_port}",
         corp_id=shop.CORP_ID,
         apps={"main": app},
+        bots={"helper": bot},
         shop_name=shop.NAME,
         faq_file=FAQ_FILE,
     )
@@ -98,7 +106,7 @@ async def _record(
         people = [identities.wechat_person(customer) for customer in customers]
         members = await identities.enrol_batch(session, people, source=MemberSource.IMPORT, now=now)
         member_of = dict(zip(customers, members, strict=True))
-        told = [_told(one, member_of[one.external_userid]) for one in past]
+        told = [_told(one, member_id) for one in past if (member_id := member_of[one.external_userid]) is not None]
         await order_batches.place_all(session, told, now=now)
 
 
@@ -122,6 +130,7 @@ def _addresses(port: int, simulator_port: int) -> str:
 
   客户的手机   [link]{wecom}/phone?as={shop.FIRST_CUSTOMER}&chat={shop.KF}[/link]
   员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
+  员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
   模拟器控制台 [link]{wecom}/[/link]
   服务状态     [link]http://127.0.0.1:{port}/[/link]
 

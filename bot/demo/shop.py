@@ -16,9 +16,14 @@ AGENT_ID = 1000002
 SECRET = "demo-secret-not-a-real-one"
 TOKEN = "DemoToken2026"
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+BOT, BOT_NAME = "aibDEMO0000000001", "毛球助手"
+BOT_TOKEN = "DemoBotToken2026"
+BOT_AES_KEY = "DemoBotKeyDemoBotKeyDemoBotKeyDemoBotKey123"
+STAFF_ROOM = "inDEMO0000000001"
 KF = "wkDEMO0000000001"
 FIRST_CUSTOMER = "wmDEMO0000000001"  # whose phone the demo opens first
 FIRST_QUESTION = "你好，猫粮多久能到呀？"
+FIRST_MENTION = f"@{BOT_NAME} 满多少包邮？"
 CUSTOMERS = 240
 
 STAFF = {
@@ -112,6 +117,8 @@ def furnish(simulator: Simulator, chance: random.Random) -> list[str]:
     for userid, name in STAFF.items():
         world.add_staff(userid, name)
     world.add_kf_account(f"{NAME}客服", KF, list(SERVICERS))
+    world.aibots.add(BOT_NAME, BOT)
+    world.aibots.add_room("员工内购群", list(STAFF), [BOT], STAFF_ROOM)
     tags = []
     for group, names in TAGS.items():
         _, made = world.tags.add("", group, [(name, len(names) - place) for place, name in enumerate(names)], by=None)
@@ -131,8 +138,10 @@ def furnish(simulator: Simulator, chance: random.Random) -> list[str]:
 
 
 def connect(simulator: Simulator, service_url: str) -> None:
-    """Save the callback address in the app's settings, as an administrator would."""
-    simulator.world.corp.apps[AGENT_ID].callback = CallbackTarget(f"{service_url}/wecom/callback/main", TOKEN, AES_KEY)
+    """Save the callback addresses in the app's and the bot's settings, as an administrator would."""
+    world = simulator.world
+    world.corp.apps[AGENT_ID].callback = CallbackTarget(f"{service_url}/wecom/callback/main", TOKEN, AES_KEY)
+    world.aibots.get(BOT).callback = CallbackTarget(f"{service_url}/wecom/aibot/helper", BOT_TOKEN, BOT_AES_KEY)
 
 
 def nicknames(chance: random.Random) -> list[str]:

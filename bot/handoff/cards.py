@@ -89,6 +89,7 @@ async def of_ticket(
         because=key_of(ticket.id, round_no),
         userids=userids,
         open_kfid=to.open_kfid,
+        about=ticket.member_id,
     )
 
 

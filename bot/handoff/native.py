@@ -216,6 +216,7 @@ class Handover:
             because=("handoff", errand.ticket.id, why),
             userids=userids,
             open_kfid=errand.to.open_kfid,
+            about=errand.ticket.member_id,
         )
 
     def _away(self, errand: Errand) -> Message:

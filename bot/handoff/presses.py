@@ -164,7 +164,8 @@ class CardPresses:
         content = words.format(customer=member.name if member else "", **more)
         message = {"msgtype": "text", "text": {"content": content}}
         because = ("press", press.response_code)
-        told = lanes.staff_message(message, because=because, userids=(press.by,))
+        about = member.id if member is not None else None
+        told = lanes.staff_message(message, because=because, userids=(press.by,), about=about)
         await outbox.put(session, [told], now=self._app.clock.now())
 
 

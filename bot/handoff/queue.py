@@ -232,8 +232,8 @@ async def take(session: AsyncSession, ticket_id: int, *, by: str, now: datetime)
     if won is not None:
         await step(session, ticket_id, StepKind.ACCEPTED, now=now, by=by)
         return won
-    ticket = await session.get_one(Ticket, ticket_id, populate_existing=True)
-    if ticket.status is TicketStatus.CLOSED:
+    ticket = await session.get(Ticket, ticket_id, populate_existing=True)
+    if ticket is None or ticket.status is TicketStatus.CLOSED:  # None: the customer was erased
         raise TicketClosed(ticket_id)
     if ticket.servicer_userid != by:
         raise TicketTaken(ticket_id, ticket.servicer_userid or "")

@@ -113,6 +113,7 @@ class Watch:
             because=("sla", ticket.id, clock, kind),
             userids=named,
             open_kfid=conversation.open_kfid,
+            about=ticket.member_id,
         )
 
     async def _silence(

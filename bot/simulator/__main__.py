@@ -16,7 +16,7 @@ AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 
 def small_world(simulator: Simulator, callback_url: str = "") -> None:
-    """One app, one kf account, three employees, four customers, one group, one robot."""
+    """One app, one kf account, three employees, four customers, one group, one robot, one AI bot."""
     world = simulator.world
     callback = CallbackTarget(callback_url, TOKEN, AES_KEY) if callback_url else None
     world.register_app(AGENTID, "私域助手", SECRET, callback)
@@ -28,6 +28,8 @@ def small_world(simulator: Simulator, callback_url: str = "") -> None:
         world.add_contact("wangxiaomei", person.external_userid)
     world.add_group("会员福利群", "wangxiaomei", [person.external_userid for person in customers[:3]], "wr0000000001")
     world.webhooks.add("值班群机器人", "robot-0001")
+    bot = world.aibots.add("小助手", "aib0000000000001")
+    world.aibots.add_room("内部值班群", ["wangxiaomei", "liqiang", "zhaomin"], [bot.id], "in0000000000001")
 
 
 _CUSTOMERS = (("陈晓", "chenxiao"), ("林悦", "linyue"), ("周航", "zhouhang"), ("何田田", "hetiantian"))

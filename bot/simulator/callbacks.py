@@ -90,20 +90,12 @@ class Callbacks:
 
     async def verify(self, app: App, target: CallbackTarget) -> None:
         """What saving the settings page does: a signed echostr that must come back decrypted within a second."""
-        echo = str(self._corp.chance.getrandbits(62))
-        try:
-            sealed = self._seal(target, echo)
-        except (BadEnvelope, ValueError) as broken:
-            raise NotPossible(f"EncodingAESKey 不对：{broken}") from broken
-        query = {**sealed.query, "echostr": sealed.ciphertext}
         assert self._http is not None
         try:
-            async with self._http.get(target.url, params=query, timeout=VERIFY_TIMEOUT) as response:
-                status, body = response.status, await response.content.read(4096)
-        except (TimeoutError, aiohttp.ClientError, ValueError) as broken:
-            raise NotPossible(f"回调地址没有在 1 秒内回应：{type(broken).__name__}") from broken
-        if status != 200 or body != echo.encode():
-            raise NotPossible(f"回调地址没有原样返回解密后的 echostr（HTTP {status}）")
+            crypto = self._crypto_of(target)
+        except (BadEnvelope, ValueError) as broken:
+            raise NotPossible(f"EncodingAESKey 不对：{broken}") from broken
+        await check_echo(self._http, crypto, target, self._corp, int(self._envelope_clock.now().timestamp()))
 
     # choosing
 
@@ -224,6 +216,20 @@ class Callbacks:
         if key not in self._crypto:
             self._crypto[key] = Crypto(target.token, target.aes_key, self._corp.corpid, self._corp.chance.randbytes)
         return self._crypto[key]
+
+
+async def check_echo(http: aiohttp.ClientSession, crypto: Crypto, target: CallbackTarget, corp: Corp, at: int) -> None:
+    """Ask an address for the decrypted echostr. Raises NotPossible with what is wrong."""
+    echo = str(corp.chance.getrandbits(62))
+    sealed = crypto.seal(echo, timestamp=at, nonce=str(corp.chance.getrandbits(32)))
+    query = {**sealed.query, "echostr": sealed.ciphertext}
+    try:
+        async with http.get(target.url, params=query, timeout=VERIFY_TIMEOUT) as response:
+            status, body = response.status, await response.content.read(4096)
+    except (TimeoutError, aiohttp.ClientError, ValueError) as broken:
+        raise NotPossible(f"回调地址没有在 1 秒内回应：{type(broken).__name__}") from broken
+    if status != 200 or body != echo.encode():
+        raise NotPossible(f"回调地址没有原样返回解密后的 echostr（HTTP {status}）")
 
 
 def counters(callbacks: Callbacks) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from bot.simulator.corp import Corp
 from bot.simulator.refusals import NotPossible, Unknown
 
-Kind = Literal["kf", "staff", "group"]
+Kind = Literal["kf", "staff", "group", "internal"]
 SenderKind = Literal["customer", "staff", "bot", "system"]
 
 
@@ -77,6 +77,13 @@ class Chats:
             chat = self._groups[chat_id] = Chat("group", chat_id)
         return chat
 
+    def internal(self, chat_id: str) -> Chat:
+        """A conversation among staff: an internal group, or one with a bot."""
+        chat = self._groups.get(chat_id)
+        if chat is None:
+            chat = self._groups[chat_id] = Chat("internal", chat_id)
+        return chat
+
     def of_customer(self, external_userid: str) -> list[Chat]:
         return list(self._of_customer.get(external_userid, {}).values())
 
@@ -121,6 +128,11 @@ class Chats:
         self._show(chat, message)
         return message
 
+    def renew(self, chat: Chat, message: Message, payload: dict[str, Any]) -> None:
+        """A message says something else from now on, such as a stream that has grown."""
+        message.payload = payload
+        self._show(chat, message)
+
     def read(self, chat: Chat, external_userid: str) -> None:
         chat.read_to[external_userid] = self.seq
 
@@ -160,7 +172,7 @@ class Chats:
 
     def _show(self, chat: Chat, message: Message) -> None:
         feed = self._corp.feed
-        viewers = chat.members if chat.kind == "group" else (chat.customer,)
+        viewers = chat.members if chat.kind in ("group", "internal") else (chat.customer,)
         channels = [f"phone:{viewer}" for viewer in viewers] + [f"staff:{userid}" for userid in chat.watchers]
         listening = [channel for channel in channels if feed.wanted(channel)]
         if listening:

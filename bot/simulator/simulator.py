@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bot.simulator.aibot_calls import BotCalls
+from bot.simulator.aibots import BotCall
 from bot.simulator.callbacks import Callbacks
 from bot.simulator.faults import Faults, Limits, Roads
 from bot.simulator.refusals import NotPossible
@@ -87,6 +89,10 @@ class Simulator:
         self.callbacks = Callbacks(
             self.world.corp, self.roads, self.world.notices.take_reply, envelope_clock or self.clock
         )
+        self.bot_calls = BotCalls(
+            self.world.corp, self.world.aibots, self.roads, self.callbacks, envelope_clock or self.clock
+        )
+        self.world.aibots.listener = self._tell_bot
         self.log = CallLog()
         self.origin = ""  # where pages and files of the simulator are reached; set by the first request
         self.pulls = 0
@@ -94,11 +100,17 @@ class Simulator:
 
     async def start(self) -> None:
         await self.callbacks.start()
+        await self.bot_calls.start()
 
     async def stop(self) -> None:
         self.world.corp.feed.close()
         self.world.corp.stop_waiting()
+        await self.bot_calls.stop()
         await self.callbacks.stop()
+
+    def _tell_bot(self, call: BotCall) -> None:
+        self.bot_calls.origin = self.origin
+        self.bot_calls.take(call)
 
     def advance(self, seconds: float) -> None:
         """Push the clock, and let what is due by time alone happen."""

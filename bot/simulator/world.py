@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+from bot.simulator.aibots import AiBots
 from bot.simulator.chats import Chats, Message
 from bot.simulator.contacts import Contacts, Follow
 from bot.simulator.corp import App, CallbackTarget, Corp, Customer, Staff
@@ -33,6 +34,7 @@ class World:
         self.tasks = Tasks(self.corp, self.contacts, self.groups)
         self.notices = Notices(self.corp)
         self.webhooks = Webhooks(self.corp, self.media)
+        self.aibots = AiBots(self.corp, self.chats)
         self.visitors = Visitors(self.corp, self.contacts)
 
     # seeding

@@ -1,5 +1,6 @@
 """API calls about members and their orders: tell an order, tell a refund, look a member up."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from bot.web.api import Call
 from crm import identities, members, orders
 from crm.base.clock import SHANGHAI
 from crm.base.errors import NotFound, ShopError
-from crm.identities import Person
+from crm.identities import Person, PersonErased
 from crm.models.member import IdentityKind, Member, MemberSource
 from crm.order_terms import Line, Told
 
@@ -147,7 +148,7 @@ async def _tell_order(session: AsyncSession, one: OrderIn, *, now: datetime) -> 
             told = Told(
                 source=one.source,
                 external_no=one.external_no,
-                member_id=await _member_id(session, one.member, one.source, now=now),
+                member_id=await _buyer(session, one, now=now),
                 placed_at=one.placed_at,
                 total_fen=one.total_fen,
                 lines=None if one.lines is None else [Line(**line.model_dump()) for line in one.lines],
@@ -185,10 +186,24 @@ async def _tell_refund(session: AsyncSession, one: RefundIn, *, now: datetime) -
         return ResultOut(number=one.refund_no, result="refused", error=refusal.code)
 
 
-async def _member_id(session: AsyncSession, who: WhoIn, source: str, *, now: datetime) -> int:
+async def _buyer(session: AsyncSession, one: OrderIn, *, now: datetime) -> int:
+    """Whose order it is; one that we keep of an erased person stays where it is."""
+    try:
+        return await _member_id(session, one.member, one.source, now=now, acted_at=one.placed_at)
+    except PersonErased:
+        kept = await orders.find(session, one.source, one.external_no)
+        if kept is None:
+            raise
+        return kept.member_id
+
+
+async def _member_id(
+    session: AsyncSession, who: WhoIn, source: str, *, now: datetime, acted_at: datetime | None = None
+) -> int:
     person = who.person(source)
     if person is None:
         raise NobodyNamed
+    person = replace(person, acted_at=acted_at)
     return (await identities.enrol(session, person, source=MemberSource.IMPORT, now=now)).id
 
 

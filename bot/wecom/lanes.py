@@ -134,15 +134,17 @@ def staff_message(
     because: tuple[object, ...],
     userids: tuple[str, ...] = (),
     open_kfid: str = "",
+    about: int | None = None,
     deadline: datetime | None = None,
 ) -> Message:
-    """An app message to `userids`; without any, to the servicers of this kf account.
+    """An app message to `userids`; without any, to the servicers of this kf account. about: the member it speaks of.
 
     Repeatable: a card's task_id is refused a second time, and the same text is dropped by WeCom's duplicate check.
     """
     return Message(
         lane=STAFF,
         dedupe_key=dedupe_key("staff", *because),
+        member_id=about,
         body={"userids": list(userids), "open_kfid": open_kfid, "message": message},
         deadline=deadline,
     )

@@ -9,7 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,6 +33,7 @@ PAGE = 1000
 LEASE = timedelta(seconds=60)
 TOKEN_LIFE = timedelta(minutes=9)  # WeCom keeps it ten; one minute for clocks that differ
 AGAIN_SECONDS = 1.0  # after a failure; what a limit forbids meanwhile, the limiter refuses without a call
+NEVER = datetime.min.replace(tzinfo=UTC)
 EARLY = timedelta(days=1)  # a welcome code lives 20 s: its conversation goes to the front of the queue
 
 
@@ -194,10 +195,14 @@ def read_page(page: dict[str, Any]) -> list[Pulled]:
 
 
 async def store_items(session: AsyncSession, open_kfid: str, pulled: Sequence[Pulled], *, now: datetime) -> int:
-    """Write a page into the caller's transaction and put its conversations on the queue; returns how many are new."""
+    """Write a page into the caller's transaction and put its conversations on the queue; returns how many are new.
+
+    Nothing is kept of erased people until they write to us again.
+    """
+    conversations = await _conversations(session, open_kfid, pulled, now=now)
+    pulled = [one for one in pulled if one.item.external_userid in conversations]
     if not pulled:
         return 0
-    conversations = await _conversations(session, open_kfid, pulled, now=now)
     rows = [_row(one, conversations[one.item.external_userid], now) for one in pulled]
     connection = await session.connection()
     new = set(await insert_new(connection, rows, returning=InboundMessage.msgid))
@@ -255,14 +260,20 @@ async def _conversations(
     missing = [name for name in names if name not in known]
     if not missing:
         return known
-    people = [identities.wechat_person(name) for name in missing]
+    wrote_at = {one.item.external_userid: one.said_at for one in sorted(pulled, key=_said_last)}
+    people = [identities.wechat_person(name, acted_at=wrote_at[name]) for name in missing]
     members = await identities.enrol_batch(session, people, source=MemberSource.KF, now=now)
     rows = [
         {"open_kfid": open_kfid, "external_userid": name, "member_id": member, "created_at": now}
         for name, member in zip(missing, members, strict=True)
+        if member is not None
     ]
     await insert_new(session, rows, returning=Conversation.id)
     return await _known(session, open_kfid, names)
+
+
+def _said_last(one: Pulled) -> datetime:
+    return one.said_at or NEVER
 
 
 async def _known(session: AsyncSession, open_kfid: str, names: Sequence[str]) -> dict[str, int]:

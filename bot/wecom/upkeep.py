@@ -121,6 +121,8 @@ class Upkeep:
         async with self._app.sessions.begin() as session:
             ids = await identities.enrol_batch(session, people, source=MemberSource.KF, now=self._app.clock.now())
             for member_id, one in zip(ids, customers.found, strict=True):
+                if member_id is None:
+                    continue
                 member = await session.get_one(Member, member_id)
                 members.describe(member, Profile(name=one.nickname or None, avatar=one.avatar or None))
 

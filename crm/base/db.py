@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.functions import FunctionElement
 
 from crm.base import onehop
 
@@ -268,6 +270,28 @@ def is_among(session: AsyncSession | AsyncConnection, column: Any, values: Colle
 def is_sqlite(session: AsyncSession | AsyncConnection) -> bool:
     bind = session.get_bind() if isinstance(session, AsyncSession) else session
     return bind.dialect.name == "sqlite"
+
+
+class json_put(FunctionElement[Any]):  # noqa: N801  (reads as the SQL function it becomes)
+    """SQL for a JSON object with the text `value` under `key`."""
+
+    type = Json
+    inherit_cache = True
+
+    def __init__(self, column: Any, key: str, value: str) -> None:
+        super().__init__(column, sa.literal(key, sa.Text()), sa.literal(value, sa.Text()))
+
+
+@compiles(json_put, "sqlite")
+def _json_put_on_sqlite(element: json_put, compiler: Any, **more: Any) -> str:
+    column, key, value = (compiler.process(clause, **more) for clause in element.clauses)
+    return f"json_set({column}, '$.' || {key}, {value})"
+
+
+@compiles(json_put, "postgresql")
+def _json_put_on_postgres(element: json_put, compiler: Any, **more: Any) -> str:
+    column, key, value = (compiler.process(clause, **more) for clause in element.clauses)
+    return f"jsonb_set({column}, ARRAY[{key}], to_jsonb({value}))"
 
 
 async def hold(session: AsyncSession, name: str, *, shared: bool = False) -> None:

@@ -143,6 +143,13 @@ async def move(session: AsyncSession, cursor: str, *, to: Recorded) -> None:
     await session.execute(sa.update(EventCursor).where(EventCursor.name == cursor).values(xid=to.xid, event_id=to.id))
 
 
+def read_by_all() -> sa.ColumnElement[bool]:
+    """SQL: every reader there is has gone past this event. False while there are none."""
+    behind = sa.tuple_(EventCursor.xid, EventCursor.event_id) < sa.tuple_(EventRow.xid, EventRow.id)
+    waits = sa.exists(sa.select(EventCursor.name).where(behind).correlate(EventRow))
+    return sa.and_(sa.exists(sa.select(EventCursor.name)), ~waits)
+
+
 async def note_failure(session: AsyncSession, cursor: str, event: Recorded, error: str, *, now: datetime) -> int:
     """Write down that a reaction failed on `event`; returns how often it has by now."""
     row = insert(session, EventFailure).values(

@@ -56,7 +56,7 @@ class Member(Base):
     source: Mapped[MemberSource]
     joined_at: Mapped[datetime]
     merged_into_id: Mapped[int | None] = mapped_column(sa.ForeignKey("members.id"), index=True)
-    erased_at: Mapped[datetime | None]  # asked to be forgotten: identities stay as tombstones, so no sync revives them
+    erased_at: Mapped[datetime | None]  # asked to be forgotten: tombstones instead of identities, see privacy.py
 
 
 class Identity(Base):

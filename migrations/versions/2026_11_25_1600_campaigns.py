@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017_campaigns"
-down_revision = "0016_gate"
+down_revision = "0017_privacy"
 branch_labels = None
 depends_on = None
 

@@ -91,6 +91,14 @@ async def test_a_conversation_waits_on_the_phone_and_ctrl_c_stops_cleanly(tmp_pa
                 break
             await asyncio.sleep(0.05)
         assert kinds == ["bot", "customer", "bot"]
+        (room, *_) = (await get(f"{shop.simulator}/sim/bots"))["rooms"]
+        said = f"{shop.simulator}/sim/staff/adou/rooms/{room['chat_id']}/messages"
+        for _ in range(200):
+            last = (await get(said))["messages"][-1:]
+            if last and last[0].get("stream", {}).get("finish"):
+                break
+            await asyncio.sleep(0.05)
+        assert "包邮" in last[0]["stream"]["content"], "the bot has answered in the staff's group"
         for path in ("/healthz", "/readyz", "/metrics", "/"):
             assert await get(shop.service + path)
         assert "已停止" in await shop.stop()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from bot.simulator.chats import Chat, last_line
+from bot.simulator.control.bots import rooms_of
 from bot.simulator.control.core import Deed, Told, control, stream
 from bot.simulator.control.phone import MAX_MESSAGES, customer_shown, staff_shown
 from bot.simulator.corp import Staff
@@ -51,6 +52,7 @@ def overview(deed: Deed) -> Told:
             {"chat_id": each.chat_id, "name": each.name, "members": len(each.members), "owner": each.owner}
             for each in world.groups.of_member(me.userid)
         ],
+        **rooms_of(world, me),
         "apps": [{"agentid": app.agentid, "name": app.name} for app in world.corp.apps.values()],
     }
 

@@ -3,6 +3,7 @@
 import { mediaUrl } from "./api.js";
 import { avatar } from "./avatar.js";
 import { h, icon, ICONS } from "./dom.js";
+import { markdown } from "./markdown.js";
 import { link, linked, safeUrl } from "./words.js";
 
 /** `on` holds what a tap does: open(url), say(text, menuId), add(userid), join(chatId); and nameOf(userid). */
@@ -38,6 +39,8 @@ export const BARE = new Set(["image", "video", "link", "miniprogram", "business_
 
 const DRAWN = {
   text: ({ content: text = "" }, on) => h("div.bubble-text", {}, linked(text, on.open)),
+  stream: drawStream,
+  markdown: ({ content: text = "" }, on) => h("div.bubble-text.md", {}, markdown(text, on.open)),
   image: (image) => picture(image, "图片"),
   link: drawLink,
   msgmenu: drawMenu,
@@ -56,6 +59,29 @@ const DRAWN = {
     ),
   business_card: drawBusinessCard,
 };
+
+/** A bot's answer, as far as it has come; finished, it can be rated. */
+function drawStream({ content: text = "", finish, feedback, rating, timed_out: timedOut }, on) {
+  const rate = (type, words) =>
+    h(
+      "button.rate",
+      {
+        type: "button",
+        "aria-pressed": String(rating === type),
+        "data-test": `rate-${type}`,
+        onclick: () => on.rate(rating === type ? 3 : type),
+      },
+      words,
+    );
+  return h(
+    "div.bubble-text.md",
+    { "data-test": finish ? "stream-done" : "stream-going" },
+    markdown(text, on.open),
+    finish ? null : h("span.typing", { role: "status", "aria-label": "正在回答" }, h("i"), h("i"), h("i")),
+    timedOut ? h("small.stream-note", {}, "超过 6 分钟，流已关闭") : null,
+    finish && feedback && on.rate ? h("div.rates", {}, rate(1, "准确"), rate(2, "不准确")) : null,
+  );
+}
 
 function picture({ media_id: mediaId, pic_url: picUrl, url }, what) {
   const source = mediaId ? mediaUrl(mediaId) : safeUrl(picUrl || url || "");

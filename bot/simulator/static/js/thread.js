@@ -133,7 +133,7 @@ export class Thread {
         h(
           `div.bubble${bare}`,
           { "data-test": "bubble", "data-from": from.kind, "data-seq": message.seq },
-          content(message, this.on),
+          content(message, this.on.rate ? { ...this.on, rate: (type) => this.on.rate(message, type) } : this.on),
         ),
       ),
       recall,

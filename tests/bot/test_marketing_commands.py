@@ -1,4 +1,4 @@
-"""`siyu stop` and `siyu resume` as somebody in a hurry types them."""
+"""`siyu stop`, `siyu resume` and `siyu words` as somebody types them."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from bot.commands.stop import resume_command, stop_command
+from bot.commands.words import words_command
 from tests.bot.test_segment_command import shop
 
 __all__ = ["shop"]
@@ -13,6 +14,7 @@ __all__ = ["shop"]
 program = typer.Typer()
 program.command("stop")(stop_command)
 program.command("resume")(resume_command)
+program.command("words")(words_command)
 
 
 def run(*arguments: str) -> str:
@@ -26,3 +28,9 @@ def test_the_brake_is_pulled_and_let_go_and_says_so(shop: Path) -> None:
     assert "已全部停止" in run("stop", "写错了价")
     assert "写错了价" in run("stop")
     assert "已恢复" in run("resume")
+
+
+def test_words_are_checked_with_their_place(shop: Path) -> None:
+    ran = CliRunner().invoke(program, ["words", "新品，全网最低价"])
+    assert ran.exit_code == 1 and "第 4 个字「全网最低价」不能用" in ran.stdout
+    assert "没有要改的词" in run("words", "最近上新，第一次下单减 10 元")

@@ -1,0 +1,36 @@
+"""`siyu words`: which words of a marketing text should be said differently, and how."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bot.settings import read_settings
+from campaigns import words
+from campaigns.words import Level
+
+out = Console(highlight=False)
+LEVELS = {Level.REFUSE: "[red]不能用[/]", Level.WARN: "[yellow]留神[/]"}
+
+
+def words_command(
+    text: Annotated[str, typer.Argument(help="要检查的文字")] = "",
+    file: Annotated[Path | None, typer.Option(help="或者一个文本文件", exists=True, dir_okay=False)] = None,
+) -> None:
+    """Check a marketing text for words of advertising law and of platforms; status 1 when one must go."""
+    written = file.read_text(encoding="utf-8-sig", errors="replace") if file is not None else text
+    if not written.strip():
+        out.print("[red]没有文字可查。[/]")
+        raise typer.Exit(2)
+    found = words.read(read_settings().words_file).check(written)
+    if not found:
+        out.print("[green]✓[/] 没有要改的词。")
+        return
+    for one in found:
+        out.print(
+            f"第 {one.start + 1} 个字「[bold]{escape(one.text)}[/]」{LEVELS[one.level]}，{one.kind}：{one.suggest}"
+        )
+    if any(one.level is Level.REFUSE for one in found):
+        raise typer.Exit(1)

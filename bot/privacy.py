@@ -1,0 +1,155 @@
+"""What the edge holds about people, and all layers' holdings together: what the tools export, erase and sweep."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from bot.models.api import ApiReply
+from bot.models.conversation import Conversation, KfSend
+from bot.models.faq import (
+    FaqArticle,
+    FaqCase,
+    FaqCluster,
+    FaqPicture,
+    FaqPublication,
+    FaqQuestion,
+    FaqRevision,
+    FaqState,
+)
+from bot.models.gateway import CallbackRow, InboundMessage, KfAccount
+from bot.models.group_bot import BotMention
+from bot.models.handoff import Ticket, TicketStep
+from bot.models.sync import SyncRun
+from bot.models.wecom import WecomToken
+from campaigns import privacy as decisions
+from crm import privacy, privacy_tables
+from crm.base import outbox
+from crm.base.db import Sessions
+from crm.base.errors import Busy
+from crm.base.outbox import OutboxRow
+from crm.models.privacy import Erasure
+from crm.privacy import Condition, Fate, Holding, Reason, Subject, through
+from crm.privacy_tables import SENT
+
+TRIES = 5
+QUESTION_ERASED = "（已抹除的问题）"
+
+
+def _conversations(who: Subject) -> Condition:
+    return sa.or_(Conversation.member_id.in_(who.member_ids), Conversation.external_userid.in_(who.external_userids))
+
+
+def _tickets(who: Subject) -> Condition:
+    return Ticket.conversation_id.in_(sa.select(Conversation.id).where(_conversations(who)))
+
+
+def _questions(who: Subject) -> Condition:
+    return FaqQuestion.conversation_id.in_(sa.select(Conversation.id).where(_conversations(who)))
+
+
+def _labels(who: Subject) -> Condition:
+    """Clusters named by words that only this person used."""
+    others = aliased(FaqQuestion)
+    same = (others.cluster_id == FaqCluster.id, others.text == FaqCluster.label)
+    theirs = sa.select(Conversation.id).where(_conversations(who))
+    elsewhere = sa.exists(sa.select(others.id).where(*same, others.conversation_id.not_in(theirs)))
+    return sa.and_(FaqCluster.label.in_(sa.select(FaqQuestion.text).where(_questions(who))), ~elsewhere)
+
+
+def _another_label() -> Any:
+    """How somebody else put the question, if anybody did."""
+    told = sa.select(sa.func.max(FaqQuestion.text)).where(
+        FaqQuestion.cluster_id == FaqCluster.id, FaqQuestion.text != FaqCluster.label
+    )
+    return sa.func.coalesce(told.correlate(FaqCluster).scalar_subquery(), QUESTION_ERASED)
+
+
+def _callbacks(who: Subject) -> Condition:
+    """Raw callbacks name people in their XML alone, so they are read: a scan, of as many days as are kept."""
+    return sa.or_(sa.false(), *(CallbackRow.body.contains(name, autoescape=True) for name in who.external_userids))
+
+
+def _kf_messages(who: Subject) -> Condition:
+    mine = sa.select(sa.literal("kf:") + sa.cast(Conversation.id, sa.String)).where(_conversations(who))
+    return OutboxRow.key.in_(mine)
+
+
+async def _take_back(session: AsyncSession, whose: Condition, now: datetime) -> None:
+    await outbox.cancel(session, whose, reason="member erased", now=now)
+
+
+def _in_conversation(model: Any, title: str) -> Holding:
+    return Holding(
+        model=model, title=title, whose=through(model.conversation_id, Conversation.id, _conversations), fate=Fate.GONE
+    )
+
+
+EDGE: Sequence[Holding] = (
+    Holding(model=Conversation, title="会话", whose=_conversations, fate=Fate.GONE, locked_first=True),
+    _in_conversation(InboundMessage, "会话里的消息"),
+    _in_conversation(KfSend, "会话里发出的消息占的名额"),
+    Holding(
+        model=OutboxRow,
+        title="会话里发出和待发的消息",
+        whose=_kf_messages,
+        fate=Fate.BLANKED,
+        why=SENT,
+        blank={"body": {}, "result": None, "error": None, "key": None, "member_id": None},
+        prepare=_take_back,
+    ),
+    Holding(model=Ticket, title="工单", whose=_tickets, fate=Fate.GONE),
+    Holding(
+        model=TicketStep,
+        title="工单经过",
+        whose=through(TicketStep.ticket_id, Ticket.id, _tickets),
+        fate=Fate.GONE,
+    ),
+    Holding(model=FaqQuestion, title="问过的问题", whose=_questions, fate=Fate.GONE),
+    Holding(
+        model=FaqCluster,
+        title="待写答案里用作标题的问题",
+        whose=_labels,
+        fate=Fate.BLANKED,
+        why="别人也这样问；标题换成别人的问法",
+        blank={"label": _another_label()},
+    ),
+    Holding(model=CallbackRow, title="企业微信的回调", whose=_callbacks, fate=Fate.GONE),
+)
+NOBODY: dict[type[Any], str] = {
+    **privacy_tables.NOBODY,
+    **decisions.NOBODY,
+    ApiReply: "order and refund numbers with what became of them, for thirty days",
+    BotMention: "what our own people asked the bot inside the company",
+    FaqArticle: "the shop's own words",
+    FaqCase: "questions that staff chose for the regression set",
+    FaqPicture: "the shop's own pictures",
+    FaqPublication: "who of us published what",
+    FaqRevision: "the shop's own words",
+    FaqState: "a version number",
+    KfAccount: "an account of the shop",
+    SyncRun: "how far a reading has come",
+    WecomToken: "the shop's own keys",
+}
+EVERYTHING: Sequence[Holding] = (*privacy_tables.FACTS, *decisions.DECISIONS, *EDGE)
+
+
+async def erase(sessions: Sessions, member_id: int, *, by: str, reason: Reason, now: datetime) -> Erasure:
+    """Erase a person in a transaction of its own, tried again when somebody was writing about them.
+
+    Raises MemberNotFound, PersonErased, and Busy when they never came to rest.
+    """
+    for attempt in range(TRIES):
+        try:
+            async with sessions.begin() as session:
+                return await privacy.erase(session, member_id, EVERYTHING, by=by, reason=reason, now=now)
+        except (Busy, DBAPIError) as error:
+            if attempt == TRIES - 1 or not (isinstance(error, Busy) or "deadlock" in str(error)):
+                raise
+            await asyncio.sleep(0.1 * (attempt + 1))
+    raise Busy
