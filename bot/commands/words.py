@@ -29,8 +29,7 @@ def words_command(
         out.print("[green]✓[/] 没有要改的词。")
         return
     for one in found:
-        out.print(
-            f"第 {one.start + 1} 个字「[bold]{escape(one.text)}[/]」{LEVELS[one.level]}，{one.kind}：{one.suggest}"
-        )
+        place = f"第 {one.start + 1} 个字「[bold]{escape(one.text)}[/]」"
+        out.print(f"{place}{LEVELS[one.level]}，{one.kind}：{one.suggest}", soft_wrap=True)
     if any(one.level is Level.REFUSE for one in found):
         raise typer.Exit(1)
