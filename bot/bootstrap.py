@@ -28,6 +28,7 @@ from bot.handoff.watch import Watch
 from bot.metrics import LOOPS_FAILED
 from bot.nightly import Nightly
 from bot.reactions import reactions as edge
+from bot.retention import Retention
 from bot.settings import Settings, rfm_rule
 from bot.web.api import Api
 from bot.web.api_orders import CALLS
@@ -191,7 +192,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "accounts": upkeep.keep_accounts,
         "sync": upkeep.keep_synced,
         "names": upkeep.keep_names,
-        "retention": upkeep.keep_small,
+        "retention": Retention(*shared, kept=settings.kept, night_hour=settings.night_hour).run,
         "puller": Puller(app.sessions, client.kf, app.peers, app.clock, poll=service.settings.kf_poll).run,
         "dialogue": Answering(app, client.kf, root).run,
         "sender": sender.run,

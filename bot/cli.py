@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bot import logs, reports, schema
 from bot.bootstrap import running
-from bot.commands import imports
+from bot.commands import imports, member
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
 from bot.commands.stop import resume_command, stop_command
@@ -33,6 +33,7 @@ imports.cli.command("faq")(faq_cli.import_faq)
 exports = typer.Typer(help="把店里的数据写成表格", no_args_is_help=True)
 exports.command("faq")(faq_cli.export_faq)
 cli.add_typer(exports, name="export")
+cli.add_typer(member.cli, name="member")
 cli.add_typer(faq_cli.cli, name="faq")
 cli.command("rfm")(rfm_command)
 cli.command("segment")(segment_command)

@@ -139,6 +139,20 @@ class GateSettings(BaseModel, frozen=True):
         )
 
 
+AtLeastAWeek = Annotated[timedelta, Field(ge=timedelta(days=7))]  # longer than any retry, so late copies are known
+
+
+class KeptSettings(BaseModel, frozen=True):
+    """SIYU_KEPT__…: how long what came in, what left and what happened is kept. Cleared every night."""
+
+    callbacks: AtLeastAWeek = timedelta(days=30)  # also answers of the API, and the course of syncs
+    messages: AtLeastAWeek = timedelta(days=365)  # of kf conversations
+    outbox: AtLeastAWeek = timedelta(days=180)  # what was sent, or could not be
+    events: AtLeastAWeek = timedelta(days=400)  # as far as a segment's `did` can look back
+    tickets: AtLeastAWeek = timedelta(days=1095)  # closed ones, with their steps
+    reveals: AtLeastAWeek = timedelta(days=1095)  # who looked at a phone number
+
+
 class Settings(BaseSettings):
     """What the operator may change. Layers below receive values (addresses, durations), never this."""
 
@@ -166,6 +180,7 @@ class Settings(BaseSettings):
     words_file: Path | None = None  # TOML: the shop's own words that marketing texts should not carry
     faq_file: Path | None = None  # CSV, XLSX or JSONL, taken into the database at start when it has changed
     faq_pictures: Path | None = None  # folder of the pictures that articles name by file
+    kept: KeptSettings = KeptSettings()
     faq_questions_kept: timedelta = timedelta(days=180)  # what customers asked, for the list of answers to write
     faq_meaning: Literal["off", "local", "server"] = "off"  # the semantic tier: the model of the extra, or a server
     faq_vectors: Path = Path("var/faq-vectors.npz")  # what the model said of the articles: a restart is quick

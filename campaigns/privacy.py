@@ -3,16 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
+
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
-from crm.privacy import Fate, Holding, of_member
+from crm.privacy import Condition, Fate, Holding, Subject, of_member
+
+
+def _deliveries(who: Subject) -> Condition:
+    """Run by run: the table's only index begins with the run."""
+    return sa.and_(Delivery.run_id.in_(sa.select(Run.id)), Delivery.member_id.in_(who.member_ids))
+
+
+def _copies(who: Subject) -> Condition:
+    return sa.and_(Copy.run_id.in_(sa.select(Run.id)), Copy.member_id.in_(who.member_ids))
+
 
 DECISIONS: Sequence[Holding] = (
     of_member(Touch, "收到过的营销消息", Fate.GONE),
     of_member(QuotaUse, "用掉的群发次数", Fate.GONE),
     of_member(MarketingHold, "暂不打扰", Fate.GONE),
-    of_member(Delivery, "活动打算发和发过的", Fate.GONE),
-    of_member(Copy, "群发任务里的名字", Fate.GONE),
+    Holding(model=Delivery, title="活动打算发和发过的", whose=_deliveries, fate=Fate.GONE),
+    Holding(model=Copy, title="群发任务里的名字", whose=_copies, fate=Fate.GONE),
     of_member(Conversion, "算在活动上的订单", Fate.GONE),
 )
 NOBODY: dict[type[Any], str] = {

@@ -37,7 +37,7 @@ from crm.models.rfm import MemberRfm, RfmChange, RfmSnapshot
 from crm.models.tag import ContactTag, CorpTag, CorpTagGroup
 from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
 
-ACCOUNTS = "记账要留：金额和货品归在一个没有姓名、没有任何编号的空会员名下"
+ACCOUNTS = "记账要留；名下是一个没有任何编号的空会员"
 SUMS = "由留下的订单算出来的合计"
 AUDIT = "谁看过要有底；写下的原因已抹去"
 OTHERS = "是别人的进群记录；谁邀请的已抹去"
@@ -111,7 +111,7 @@ FACTS: Sequence[Holding] = (
         title="会员资料",
         whose=_mine,
         fate=Fate.BLANKED,
-        why="订单和统计要有一行可以指；姓名、头像、性别已抹去，会员号换成没人知道的",
+        why="订单要有一行可以指；姓名等已抹去，会员号作废",
         blank={"name": "", "avatar": "", "gender": Gender.UNKNOWN},
     ),
     of_member(Identity, "身份", Fate.GONE),

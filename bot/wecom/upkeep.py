@@ -1,16 +1,15 @@
-"""What is done now and then: the list of kf accounts, a full sync a day, names of new customers, old rows."""
+"""What is done now and then: the list of kf accounts, a full sync a day, names of new customers."""
 
 import logging
 from collections import deque
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 
 from bot.app import App
-from bot.models.api import ApiReply
 from bot.models.conversation import Conversation
-from bot.models.gateway import CallbackRow, Handling, KfAccount
+from bot.models.gateway import KfAccount
 from bot.models.sync import SyncKind, SyncRun
 from bot.wecom.api.call import pages
 from bot.wecom.client import WecomClient
@@ -30,12 +29,10 @@ SYNC_EVERY = timedelta(hours=24)
 NAMES_REMEMBERED = 5_000
 NAMES_TOGETHER = 100  # as many as kf/customer/batchget takes
 CONSULTED = timedelta(hours=47)  # WeCom names customers who wrote within 48 hours
-KEPT = timedelta(days=30)  # longer than any retry, so that a late copy is still known
-DELETED_TOGETHER = 5_000
 
 
 class Upkeep:
-    """Loops that keep what we know of WeCom fresh and the gate's tables small."""
+    """Loops that keep what we know of WeCom fresh."""
 
     def __init__(self, app: App, client: WecomClient, sync: Sync, *, main_app: str) -> None:
         self._app, self._client, self._sync, self._main_app = app, client, sync, main_app
@@ -125,23 +122,3 @@ class Upkeep:
                     continue
                 member = await session.get_one(Member, member_id)
                 members.describe(member, Profile(name=one.nickname or None, avatar=one.avatar or None))
-
-    async def keep_small(self) -> None:
-        """Forever: delete callbacks and API answers that are too old to come again."""
-        while True:
-            before = self._app.clock.now() - KEPT
-            if await self._delete_old(before=before) < DELETED_TOGETHER:
-                await self._app.peers.wait("retention", seconds=3600)
-
-    async def _delete_old(self, *, before: datetime) -> int:
-        old = (
-            sa.select(CallbackRow.id)
-            .where(CallbackRow.received_at < before, CallbackRow.status != Handling.OPEN)
-            .limit(DELETED_TOGETHER)
-        )
-        async with self._app.sessions.begin() as session:
-            await session.execute(sa.delete(ApiReply).where(ApiReply.answered_at < before))
-            deleted = await session.scalars(
-                sa.delete(CallbackRow).where(CallbackRow.id.in_(old.scalar_subquery())).returning(CallbackRow.id)
-            )
-            return len(deleted.all())

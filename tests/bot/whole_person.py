@@ -11,6 +11,7 @@ from bot.models.faq import FaqCluster, FaqQuestion
 from bot.models.gateway import CallbackRow, Handling, InboundMessage
 from bot.models.handoff import StepKind, Ticket, TicketStep
 from bot.wecom import lanes
+from campaigns.models.campaign import Campaign, Conversion, Copy, Delivery, DeliveryStatus, Kind, Run, RunStatus
 from campaigns.models.gate import MarketingHold, QuotaUse, Touch
 from crm import (
     consents,
@@ -50,6 +51,7 @@ from crm.models.loyalty import (
     PointUse,
 )
 from crm.models.member import IdentityKind, MemberSource
+from crm.models.order import Order
 from crm.models.rfm import MemberRfm, RfmChange
 from crm.order_terms import Line, Told
 
@@ -190,6 +192,16 @@ async def _decisions(session: AsyncSession, member_id: int, clock: FrozenClock) 
     session.add(Touch(member_id=member_id, ref="delivery:1", channel="kf", topic="marketing", at=now))
     session.add(QuotaUse(member_id=member_id, ref="delivery:1", at=now))
     session.add(MarketingHold(ref="ticket:1", member_id=member_id, reason="complaint", since=now))
+    plan = Campaign(name="春季", kind=Kind.ONE_OFF, definition={}, created_by="wang", created_at=now, changed_at=now)
+    session.add(plan)
+    await session.flush()
+    run = Run(campaign_id=plan.id, occurrence="1", status=RunStatus.SENDING, definition={}, due_at=now, ticked_at=now)
+    session.add(run)
+    await session.flush()
+    order_id = await session.scalar(sa.select(Order.id).where(Order.member_id == member_id).limit(1)) or 0
+    session.add(Delivery(run_id=run.id, member_id=member_id, status=DeliveryStatus.SENT, variant=0, sent_at=now))
+    session.add(Copy(run_id=run.id, member_id=member_id, staff_id=1, variant=0, external_userid=CUSTOMER))
+    session.add(Conversion(order_id=order_id, run_id=run.id, member_id=member_id, touched_at=now, paid_at=now))
     await session.flush()
 
 
