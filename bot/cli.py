@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bot import logs, reports, schema
 from bot.bootstrap import running
-from bot.commands import imports, member
+from bot.commands import campaigns, imports, member
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
 from bot.commands.stop import resume_command, stop_command
@@ -37,6 +37,7 @@ cli.add_typer(member.cli, name="member")
 cli.add_typer(faq_cli.cli, name="faq")
 cli.command("rfm")(rfm_command)
 cli.command("segment")(segment_command)
+cli.add_typer(campaigns.cli, name="campaigns")
 cli.command("stop")(stop_command)
 cli.command("resume")(resume_command)
 cli.command("words")(words_command)

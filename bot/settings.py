@@ -15,6 +15,7 @@ from bot.handoff.policy import USUAL_HOURS, Policy
 from bot.handoff.sla import Promise, Promises, Target
 from bot.handoff.triggers import Reason
 from campaigns import words
+from campaigns.engine import Review
 from campaigns.guard_rules import FrequencyCap, Gate, PlatformQuota, QuietHours
 from crm.base.secrets import Vault, WrongKey
 from crm.rfm_rules import FixedCutoffs, Rule
@@ -178,6 +179,8 @@ class Settings(BaseSettings):
     handoff: HandoffSettings = HandoffSettings()
     gate: GateSettings = GateSettings()
     words_file: Path | None = None  # TOML: the shop's own words that marketing texts should not carry
+    campaign_review_members: int = Field(default=2_000, ge=0)  # a campaign to more needs a second person's yes
+    campaign_review_fen: int = Field(default=500_000, ge=0)  # and one that gives away more than this
     faq_file: Path | None = None  # CSV, XLSX or JSONL, taken into the database at start when it has changed
     faq_pictures: Path | None = None  # folder of the pictures that articles name by file
     kept: KeptSettings = KeptSettings()
@@ -215,6 +218,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"SIYU_WORDS_FILE cannot be read: {unreadable.reason}") from None
         if self.main_app not in self.apps:
             raise ValueError(f"SIYU_MAIN_APP names {self.main_app!r}, which is not among SIYU_APPS__…")
+
+
+def campaign_review(settings: Settings) -> Review:
+    """Which campaigns of this shop a second person looks at."""
+    return Review(settings.campaign_review_members, settings.campaign_review_fen)
 
 
 def rfm_rule(settings: Settings) -> Rule:

@@ -130,6 +130,12 @@ async def runs_of(session: AsyncSession, campaign_id: int, *, limit: int = 20) -
     return (await session.scalars(mine.limit(limit))).all()
 
 
+async def everything(session: AsyncSession) -> Sequence[Campaign]:
+    """All campaigns, those that change or fire last first."""
+    rows = sa.select(Campaign).order_by(Campaign.changed_at.desc(), Campaign.id.desc())
+    return (await session.scalars(rows)).all()
+
+
 @dataclass(frozen=True, slots=True)
 class Coming:
     at: datetime

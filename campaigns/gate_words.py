@@ -25,6 +25,11 @@ WORDS = {
 }
 
 
+def label(code: str) -> str:
+    """A decision's code in a few words, where the single member's facts are not at hand."""
+    return "近来触达的次数满了" if code == "gate.frequency" else WORDS.get(code, code)
+
+
 def say(decision: Decision, *, zone: ZoneInfo = SHANGHAI) -> str:
     """A decision in a few words, with the time until which it holds."""
     if decision.verdict is Verdict.ALLOWED:

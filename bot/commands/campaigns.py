@@ -1,0 +1,264 @@
+"""`siyu campaigns …`: campaigns as files, and what runs: list, show, pause, resume, cancel, answer, calendar."""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.settings import Settings, campaign_review, read_settings
+from campaigns import engine, files, gate_words, reports
+from campaigns.audience import Reach
+from campaigns.engine import CampaignNotFound, RunNotFound, SecondPersonNeeded, WrongStatus
+from campaigns.files import Change, File, Step
+from campaigns.models.campaign import Campaign, CampaignStatus, RunStatus
+from crm.base.clock import SHANGHAI, SystemClock
+from crm.base.db import open_sessions
+from crm.base.errors import ShopError
+
+cli = typer.Typer(help="活动：文件、状态、暂停、日历", no_args_is_help=True)
+out = Console(highlight=False)
+Found = TypeVar("Found")
+Folder = Annotated[Path, typer.Argument(help="放活动 YAML 的目录", exists=True, file_okay=False)]
+Name = Annotated[str, typer.Argument(help="活动的名字")]
+STATUS = {
+    CampaignStatus.DRAFT: "草稿", CampaignStatus.IN_REVIEW: "待审", CampaignStatus.SCHEDULED: "已排期",
+    CampaignStatus.RUNNING: "进行中", CampaignStatus.PAUSED: "已暂停", CampaignStatus.FINISHED: "已结束",
+    CampaignStatus.CANCELLED: "已取消",
+}  # fmt: skip
+RUN_STATUS = {
+    RunStatus.ASKS: "等人决定", RunStatus.PLANNING: "计划中", RunStatus.SENDING: "发送中", RunStatus.FINISHED: "已结束",
+    RunStatus.CANCELLED: "已取消",
+}  # fmt: skip
+DELIVERY = {
+    "planned": "已计划", "held": "暂缓", "queued": "在路上", "asked": "等员工确认", "sent": "已送达", "skipped": "不发",
+    "failed": "没送到", "holdout": "对照组",
+}  # fmt: skip
+REASONS = {
+    "cancelled": "活动取消了", "left_audience": "到发的时候已不在人群里", "not_a_contact": "不是任何员工的联系人",
+    "not_confirmed": "员工没有确认", "unreachable": "企业微信说送不到", "limit_reached": "这位客户的群发次数用完了",
+    "no_longer_a_contact": "已不是好友", "not_sent": "没有发出",
+}  # fmt: skip
+CHANGES = {Change.NEW: "[green]新建[/]", Change.CHANGED: "[yellow]修改[/]", Change.SAME: "不变"}
+
+
+@cli.command()
+def validate(folder: Folder) -> None:
+    """Read the files and say what is wrong with them; touches nothing."""
+    found = _read(folder)
+    out.print(f"{len(found)} 份活动，都能读懂。")
+
+
+@cli.command()
+def plan(folder: Folder) -> None:
+    """What applying the files would change, and whom that would reach now."""
+    found = _read(folder)
+    steps = _with_session(
+        lambda session, now, settings: files.plan(session, found, gate=settings.gate.policy(), now=now), writes=False
+    )
+    _show(steps)
+
+
+@cli.command()
+def apply(folder: Folder) -> None:
+    """Make the shop's campaigns what the files say. Applying again changes nothing."""
+    found = _read(folder)
+    steps = _with_session(
+        lambda session, now, settings: files.apply(
+            session, found, gate=settings.gate.policy(), review=campaign_review(settings), now=now
+        )
+    )
+    _show(steps)
+
+
+@cli.command(name="list")
+def list_all() -> None:
+    """Every campaign, where it stands and when it fires next."""
+    rows = _with_session(lambda session, now, settings: engine.everything(session), writes=False)
+    table = Table("活动", "状态", "下一次", "改动")
+    for one in rows:
+        status = STATUS[one.status] + (f"：{_why(one)}" if _why(one) else "")
+        table.add_row(one.name, status, _when(one.next_fire_at), _when(one.changed_at))
+    out.print(table if rows else "还没有活动。")
+
+
+@cli.command()
+def show(name: Name) -> None:
+    """One campaign: its runs, what became of its deliveries and why, and who of the staff did what."""
+
+    async def read(session: AsyncSession, now: datetime, settings: Settings) -> Any:
+        one = await engine.get(session, name)
+        return (
+            one, await engine.runs_of(session, one.id), await reports.figures(session, one.id),
+            await reports.by_staff(session, one.id),
+        )  # fmt: skip
+
+    one, runs, figures, staff = _with_session(read, writes=False)
+    out.print(f"[bold]{one.name}[/] {STATUS[one.status]} {_why(one)}")
+    _table(("轮次", "该发的时间", "状态"), [(str(run.id), _when(run.due_at), _run(run)) for run in runs])
+    _table(("送达", "人数"), [(DELIVERY[key], f"{count:,}") for key, count in sorted(figures["by_status"].items())])
+    _table(
+        ("为什么没有送到", "人数"), [(_reason(key), f"{count:,}") for key, count in sorted(figures["reasons"].items())]
+    )
+    _table(
+        ("员工", "要发", "已送达", "没确认", "没送到", "还在等", "确认时间", "提醒"),
+        [
+            (
+                who.name or who.userid, f"{who.asked:,}", f"{who.sent:,}", f"{who.not_confirmed:,}", f"{who.failed:,}",
+                f"{who.waiting:,}", _when(who.confirmed_at), str(who.reminders),
+            )
+            for who in staff
+        ],
+    )  # fmt: skip
+
+
+@cli.command()
+def pause(name: Name, because: Annotated[str, typer.Option(help="为什么，给同事看")] = "手动暂停") -> None:
+    """Let nothing more of a campaign leave."""
+    _do(name, lambda session, one, now: engine.pause(session, one.id, because=because, by=getpass.getuser(), now=now))
+
+
+@cli.command()
+def resume(name: Name) -> None:
+    """Go on where it was paused."""
+    _do(name, lambda session, one, now: engine.resume(session, one.id, now=now))
+
+
+@cli.command()
+def cancel(name: Name) -> None:
+    """End it for good, and take back what staff have not confirmed."""
+    _do(name, lambda session, one, now: engine.cancel(session, one.id, now=now))
+
+
+@cli.command()
+def approve(name: Name, by: Annotated[str, typer.Option(help="谁审的（userid）")] = "") -> None:
+    """Say yes to a campaign that waits for a second person."""
+    who = by or getpass.getuser()
+    _do(name, lambda session, one, now: engine.approve(session, one.id, by=who, now=now))
+
+
+@cli.command()
+def answer(
+    run_id: Annotated[int, typer.Argument(help="轮次号，见 siyu campaigns show")],
+    fires: Annotated[bool, typer.Option("--fire/--skip", help="照发，还是这一次不发了")],
+) -> None:
+    """Say to a run that is late whether it still fires."""
+    run = _with_session(lambda session, now, settings: engine.answer(session, run_id, fires=fires, now=now))
+    out.print(f"轮次 {run.id}：{RUN_STATUS[run.status]}")
+
+
+@cli.command()
+def calendar(days: Annotated[int, typer.Option(help="看以后多少天", min=1, max=366)] = 14) -> None:
+    """What will fire, by day and time of the shop."""
+    coming = _with_session(
+        lambda session, now, settings: engine.calendar(session, since=now, until=now + timedelta(days=days)),
+        writes=False,
+    )
+    _table(("时间", "活动", "状态"), [(_when(one.at), one.name, STATUS[one.status]) for one in coming])
+    if not coming:
+        out.print(f"以后 {days} 天没有按时间触发的活动。")
+
+
+def _read(folder: Path) -> list[File]:
+    found = files.read_folder(folder)
+    wrong = [one for one in found if one.mistakes]
+    for one in wrong:
+        out.print(f"[red]{one.path.name}[/]")
+        for mistake in one.mistakes:
+            out.print(f"  {mistake['field'] or '整份'}：{mistake['reason']}", markup=False)
+    if wrong or not found:
+        out.print("" if wrong else f"{folder} 里没有 .yaml 文件。")
+        raise typer.Exit(2)
+    return found
+
+
+def _show(steps: list[Step]) -> None:
+    for step in steps:
+        fields = f"（{'、'.join(step.fields)}）" if step.fields else ""
+        out.print(f"{CHANGES[step.change]} {step.name}{fields}")
+        if step.reach is not None:
+            out.print(f"    {_reach(step.reach)}", markup=False)
+        if step.wrong:
+            out.print(f"    {step.wrong}", style="red", markup=False)
+    if any(step.wrong for step in steps):
+        raise typer.Exit(1)
+
+
+def _reach(reach: Reach) -> str:
+    """For example: 现在能触达 8,412 人，共 10,000 人：1,203 人 …，385 人 …"""
+    out_of = [f"{count:,} 人{_reason(code)}" for code, count in sorted(reach.refused.items(), key=lambda one: -one[1])]
+    out_of += [f"{reach.holdout:,} 人是对照组"] if reach.holdout else []
+    out_of += [f"{reach.without_contact:,} 人不是任何员工的联系人"] if reach.without_contact else []
+    odd = {"nobody": "（这个人群现在一个人也没有）", "everybody": "（选中了全部会员，确认不是写错了？）", "": ""}
+    words = f"现在能触达 {reach.reached:,} 人，共 {reach.selected:,} 人{odd[reach.oddity]}"
+    return f"{words}：{'，'.join(out_of)}" if out_of else words
+
+
+def _reason(code: str) -> str:
+    return REASONS.get(code) or gate_words.label(code)
+
+
+def _why(one: Campaign) -> str:
+    if one.status is CampaignStatus.PAUSED:
+        return "失败太多，自己停下了" if one.paused_because == engine.ERRORS else one.paused_because
+    return f"要第二个人看（{one.review_because}）" if one.status is CampaignStatus.IN_REVIEW else ""
+
+
+def _run(run: Any) -> str:
+    late = {engine.LATE: "过点了", "stale": "停了太久，可能是恢复的备份"}
+    because = late.get(run.asks_because, run.asks_because)
+    return RUN_STATUS[run.status] + (f"：{because}" if because else "")
+
+
+def _when(at: datetime | None) -> str:
+    return f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}" if at else "—"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    if rows:
+        table = Table(*head)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+
+
+def _do(name: str, verb: Callable[[AsyncSession, Campaign, datetime], Awaitable[Campaign]]) -> None:
+    async def work(session: AsyncSession, now: datetime, settings: Settings) -> Campaign:
+        return await verb(session, await engine.get(session, name), now)
+
+    one = _with_session(work)
+    out.print(f"{one.name}：{STATUS[one.status]} {_why(one)}")
+
+
+def _with_session(
+    work: Callable[[AsyncSession, datetime, Settings], Awaitable[Found]], *, writes: bool = True
+) -> Found:
+    async def run() -> Found:
+        settings = read_settings()
+        sessions = open_sessions(settings.database_url)
+        try:
+            async with sessions.begin() if writes else sessions.read() as session:
+                return await work(session, SystemClock().now(), settings)
+        finally:
+            await sessions.close()
+
+    try:
+        return asyncio.run(run())
+    except CampaignNotFound as no:
+        words = f"没有叫“{no.campaign}”的活动"
+    except RunNotFound as no:
+        words = f"轮次 {no.run_id} 没有在等人决定"
+    except WrongStatus as no:
+        words = f"“{no.name}”现在{STATUS[no.stands]}，做不了这件事"
+    except SecondPersonNeeded as no:
+        words = f"“{no.name}”是 {no.by} 自己做的，要另一个人来审"
+    except ShopError as no:
+        words = str(no) or no.code
+    Console(stderr=True).print(words, style="red", markup=False)
+    raise typer.Exit(2)
