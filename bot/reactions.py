@@ -79,17 +79,23 @@ async def mirror_to_newcomer(session: AsyncSession, event: ContactAdded, *, now:
 
 @reactions.to(CorpTagMarked)
 async def take_mark(session: AsyncSession, event: CorpTagMarked, *, now: datetime) -> None:
-    """Staff marked a customer with a tag of ours."""
-    await tag_mirror.take_mark(session, event.contact_id, event.corp_tag_id, now=now)
+    """Staff marked a customer with a tag of ours; one that tells a level they do not have comes off again."""
+    if await tag_mirror.take_mark(session, event.contact_id, event.corp_tag_id, now=now):
+        await _compare_again(session, event.contact_id, event.corp_tag_id, now=now)
 
 
 @reactions.to(CorpTagUnmarked)
 async def take_unmark(session: AsyncSession, event: CorpTagUnmarked, *, now: datetime) -> None:
     """Staff took a tag of ours off a customer; one that a rule holds on comes back."""
     if await tag_mirror.take_unmark(session, event.contact_id, event.corp_tag_id, now=now):
-        contact = await session.get_one(Contact, event.contact_id)
-        because = ("again", event.corp_tag_id, now)
-        await outbox.put(session, [lanes.tag_marks(contact.id, contact.external_userid, because=because)], now=now)
+        await _compare_again(session, event.contact_id, event.corp_tag_id, now=now)
+
+
+async def _compare_again(session: AsyncSession, contact_id: int, corp_tag_id: int, *, now: datetime) -> None:
+    """Have one relation compared, because somebody changed this tag there by hand."""
+    contact = await session.get_one(Contact, contact_id)
+    because = ("again", corp_tag_id, now)
+    await outbox.put(session, [lanes.tag_marks(contact.id, contact.external_userid, because=because)], now=now)
 
 
 async def _compare(

@@ -1,8 +1,15 @@
 """Every sentence a customer or a colleague reads: warm, short, honest about what happens next."""
 
-from crm.base.clock import SHANGHAI
+from datetime import date, timedelta
+
+from crm.base.clock import SHANGHAI, local_day
 from crm.base.errors import ShopError
+from crm.check_ins import Done
+from crm.level_standing import LevelStanding
+from crm.models.loyalty import EntryKind, PointEntry
 from crm.models.order import Order
+from crm.point_nights import last_day
+from crm.points import Balance
 
 WELCOME_KF = "您好，欢迎来到{shop}！我是智能客服小毛球，配送、退换、优惠、积分和养宠问题都可以直接问我～"
 WELCOME_CONTACT = "您好，我是{shop}的{staff}，很高兴认识您！有问题随时找我，回复也可以找我们的在线客服。"
@@ -102,6 +109,38 @@ GROUP_NOT_CHINESE = "Sorry, I can only read Chinese for now. 抱歉，我目前�
 GROUP_PICTURE = "[图片]({url})"
 GROUP_LINK = "[{title}]({url})"
 
+# Points and levels
+
+POINTS_BALANCE = "您现在有 {active} 积分可用。"
+POINTS_PENDING = "另有 {points} 积分待入账，最早 {day}到账。"
+POINTS_EXPIRING = "其中 {points} 积分快到期了，最早的 {day}到期。"
+POINTS_OWED = "之前退款的订单还有 {points} 积分要扣回，会从之后到账的积分里抵。"
+POINTS_STATEMENT = "最近的积分记录："
+POINTS_LINE = "{day}  {points:+d}  {kind}"
+POINTS_CAPPED = "{day}  0  {kind}（已到当天上限）"
+POINTS_NO_STATEMENT = "还没有积分记录。回复「签到」，今天就可以有。"
+POINT_KINDS = {
+    "earned": "获得",
+    "granted": "补发",
+    "returned": "使用退回",
+    "spent": "使用",
+    "taken_back": "退款扣回",
+    "deducted": "扣除",
+    "expired": "到期",
+    "parted": "账号拆分调整",
+}
+POINT_CAUSES = {"order": "购物", "check_in": "签到", "review": "评价", "referral": "邀请好友"}
+CHECKED_IN = "签到成功，连续 {streak} 天，获得 {points} 积分。您现在有 {active} 积分可用。"
+CHECKED_IN_CAPPED = "签到成功，连续 {streak} 天。今天的积分已到上限，明天再来～"
+CHECK_IN_REWARD = "再连续签到 {days} 天，多得 {points} 积分。"
+CHECKED_IN_ALREADY = "今天已经签到过啦，连续 {streak} 天，明天再来～"
+LEVEL = "您现在是{name}。"
+LEVEL_UNTIL = "有效期到 {day}。"
+LEVEL_NEXT = "近 {days} 天实付 {growth} 元，再消费 {missing} 元就能升到{name}。"
+LEVEL_TOP = "近 {days} 天实付 {growth} 元，已经是最高等级啦。"
+LEVEL_GRACE = "保级提醒：{day}前再消费 {missing} 元，就能保住{name}。"
+LEVEL_NONE = "普通会员"
+
 # What staff read
 
 REASONS = {
@@ -133,6 +172,7 @@ REFUSALS: dict[str, str] = {
     "shop.not_found": "没有找到您说的内容，请检查一下再试。",
     "ticket.taken": "这位客户已由同事接待。",
     "ticket.closed": "这张工单已经结束。",
+    "points.not_enough": "积分不够：需要 {points} 分，您现在可用 {available} 分。",
     "window.spent": "48 小时内的 5 条消息已用完，要等客户再发一条消息。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"
@@ -150,3 +190,55 @@ def order_line(order: Order) -> str:
         day=f"{day:%m-%d}", number=order.external_no, yuan=f"{order.total_fen / 100:.2f}",
         status=ORDER_STATUS[order.status],
     )  # fmt: skip
+
+
+def day(on: date) -> str:
+    return f"{on.year} 年 {on.month} 月 {on.day} 日"
+
+
+def points_balance(found: Balance) -> str:
+    """What a member has, what comes, what goes soon, what is owed."""
+    said = [POINTS_BALANCE.format(active=found.active)]
+    if found.pending and found.next_active_at is not None:
+        said.append(POINTS_PENDING.format(points=found.pending, day=day(local_day(found.next_active_at))))
+    if found.expiring and found.expires_at is not None:
+        said.append(POINTS_EXPIRING.format(points=found.expiring, day=day(last_day(found.expires_at))))
+    if found.owed:
+        said.append(POINTS_OWED.format(points=found.owed))
+    return "\n".join(said)
+
+
+def points_line(entry: PointEntry) -> str:
+    """One movement of points in one line; what a colleague wrote as the reason is for colleagues."""
+    kind = POINT_KINDS[entry.kind]
+    if entry.kind is EntryKind.EARNED:
+        kind = POINT_CAUSES.get(entry.cause_kind, kind)
+    pattern = POINTS_LINE if entry.points else POINTS_CAPPED
+    return pattern.format(day=f"{entry.booked_on:%m-%d}", points=entry.points, kind=kind)
+
+
+def checked_in(done: Done, found: Balance) -> str:
+    pattern = CHECKED_IN if done.points else CHECKED_IN_CAPPED
+    said = pattern.format(streak=done.streak, points=done.points, active=found.active)
+    return f"{said}\n{CHECK_IN_REWARD.format(days=done.reward_in, points=done.reward)}" if done.reward_in else said
+
+
+def level(found: LevelStanding) -> str:
+    """A member's level, until when, and the way up or the way to keep it."""
+    said = [LEVEL.format(name=found.name)]
+    if found.grace_until_on is not None:
+        last = found.grace_until_on
+        said.append(LEVEL_GRACE.format(day=day(last), missing=yuan(found.keeps_with_fen), name=found.name))
+    elif found.until_on is not None:
+        said[0] += LEVEL_UNTIL.format(day=day(found.until_on - timedelta(days=1)))
+    facts = {"days": found.window_days, "growth": yuan(found.growth_fen)}
+    if found.next_name is None:
+        said.append(LEVEL_TOP.format(**facts))
+    else:
+        said.append(LEVEL_NEXT.format(**facts, missing=yuan(found.next_in_fen), name=found.next_name))
+    return "\n".join(said)
+
+
+def yuan(fen: int) -> str:
+    """Fen as yuan, without needless zeros: 50000 -> 500, 8850 -> 88.5."""
+    return f"{fen / 100:.2f}".rstrip("0").rstrip(".")

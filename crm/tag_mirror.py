@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm import member_tags
 from crm.base import events
 from crm.models.audience import MemberTag, Tag, TagEnd, TagGroup, TagSource
+from crm.models.loyalty import Level
 from crm.models.member import Contact, Staff
 from crm.models.tag import ContactTag, CorpTag
 
@@ -132,14 +133,21 @@ async def link(session: AsyncSession, tag_id: int, wecom_id: str) -> None:
     await session.execute(sa.update(Tag).where(Tag.id == tag_id).values(corp_tag_id=corp_tag_id))
 
 
-async def take_mark(session: AsyncSession, contact_id: int, corp_tag_id: int, *, now: datetime) -> None:
-    """Staff marked a customer: the member bears the tag, unless they do already."""
+async def take_mark(session: AsyncSession, contact_id: int, corp_tag_id: int, *, now: datetime) -> bool:
+    """Staff marked a customer: the member bears the tag, unless they do already.
+
+    True: the mark must go again, because the tag tells a level, and a level is not given by marking.
+    """
     found = await _about(session, contact_id, corp_tag_id)
     if found is None:
-        return
+        return False
     member_id, tag_id, userid = found
     if await _borne(session, member_id, tag_id, now=now) is None:
+        level = sa.select(Level.id).where(Level.tag_id == tag_id, Level.retired_at.is_(None))
+        if await session.scalar(level) is not None:
+            return True
         await member_tags.tag(session, [member_id], tag_id, source=TagSource.WECOM, by=userid, now=now)
+    return False
 
 
 async def take_unmark(session: AsyncSession, contact_id: int, corp_tag_id: int, *, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Who may see an article: everyone, or the customers who bear a corp tag (企业标签)."""
+"""Who may see an article: everyone, or the customers who bear a corp tag (企业标签) or have a level of that name."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -7,12 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.faq.articles import Article
 from bot.faq.matcher import Match
-from crm import tags
+from bot.handoff import standing
 
 
 async def tags_of(session: AsyncSession, member_id: int) -> frozenset[str]:
-    """Names of the corp tags which any of the staff has put on this member."""
-    return frozenset(await session.scalars(tags.borne_by(member_id)))
+    """Names of the corp tags which any of the staff has put on this member, and of their level."""
+    return await standing.names_of(session, member_id)
 
 
 def of(articles: Mapping[str, Article], match: Match) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import texts
-from crm import orders
+from crm import levels, orders, points
 from crm.base.clock import local_day
 from crm.models.member import Member
 
@@ -68,6 +68,15 @@ async def _latest_order(reader: Reader) -> str:
     return texts.order_line(found[0]) if found else texts.NO_ORDER_YET
 
 
+async def _points(reader: Reader) -> str:
+    found = await points.balance_of(reader.session, reader.member.id, now=reader.now)
+    return str(found.active)
+
+
+async def _level(reader: Reader) -> str:
+    return await levels.name_of(reader.session, reader.member.id) or texts.LEVEL_NONE
+
+
 async def _shop(place: Place) -> str:
     return place.shop
 
@@ -86,6 +95,8 @@ VARIABLES: Mapping[str, Variable] = {
     "会员名": Variable(_name, is_personal=True),
     "会员码": Variable(_code, is_personal=True),
     "最近订单": Variable(_latest_order, is_personal=True),
+    "积分": Variable(_points, is_personal=True),
+    "等级": Variable(_level, is_personal=True),
     **{name: Variable(value, is_personal=False) for name, value in OPEN.items()},
 }
 

@@ -1,28 +1,40 @@
-"""What a member's corp tags say about their standing: the level, and whether the shop treats them as a VIP."""
+"""A member's standing with the shop: their level, and whether they are treated as a VIP.
+
+A shop that has levels of its own knows them from there: what a corp tag of the same name says is staff's word, or a
+mirror that is a moment behind. A shop without keeps them as corp tags, in a group of that name.
+"""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.handoff.policy import Policy
-from crm import tags
+from crm import levels, tags
+from crm.level_programme import GROUP
 from crm.models.tag import CorpTag, CorpTagGroup
-
-LEVELS = "会员等级"  # the tag group that tells a member's level
 
 
 async def level_of(session: AsyncSession, member_id: int | None) -> str:
-    """The highest level any of the staff has marked this member with; empty when there is none."""
+    """The member's level; without levels of our own, the highest any of the staff has marked them with; else empty."""
+    if await levels.ladder(session):
+        return (await levels.name_of(session, member_id) if member_id is not None else None) or ""
     highest = (
         tags.borne_by(member_id)
         .join(CorpTagGroup, CorpTagGroup.id == CorpTag.group_id)
-        .where(CorpTagGroup.name == LEVELS)
+        .where(CorpTagGroup.name == GROUP)
         .order_by(CorpTag.rank, CorpTag.id.desc())
         .limit(1)
     )
     return await session.scalar(highest) or ""
 
 
+async def names_of(session: AsyncSession, member_id: int | None) -> frozenset[str]:
+    """Names of the corp tags any of the staff has put on this member; of levels only the true one."""
+    borne, ladder = frozenset(await session.scalars(tags.borne_by(member_id))), await levels.ladder(session)
+    if not ladder or member_id is None:
+        return borne
+    mine = await levels.name_of(session, member_id)
+    return borne - {level.name for level in ladder} | ({mine} if mine else set())
+
+
 async def is_vip(session: AsyncSession, member_id: int | None, policy: Policy) -> bool:
-    """Whether the member bears one of the shop's VIP tags."""
-    if not policy.vip_tags:
-        return False
-    return await session.scalar(tags.borne_by(member_id).where(CorpTag.name.in_(policy.vip_tags)).limit(1)) is not None
+    """Whether the member bears one of the shop's VIP tags, or has a level of that name."""
+    return bool(policy.vip_tags) and not policy.vip_tags.isdisjoint(await names_of(session, member_id))

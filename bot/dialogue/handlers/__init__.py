@@ -1,6 +1,6 @@
 """One file per subject; `root` asks them in this order and ends with a fallback that helps."""
 
-from bot.dialogue.handlers import consent, csat, fallback, faq, human, oddities, orders, welcome
+from bot.dialogue.handlers import consent, csat, fallback, faq, human, oddities, orders, points, welcome
 from bot.dialogue.router import Router
 
 root = Router("root")
@@ -11,6 +11,7 @@ root.include(
     human.router,
     consent.router,
     orders.router,
+    points.router,
     oddities.before,
     faq.router,
     oddities.after,
