@@ -10,7 +10,6 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm import consents, member_tags, members, order_changes, point_accounts, tombstones
 from crm.base import events
 from crm.base.db import hold as hold_name
-from crm.base.db import insert, is_among
+from crm.base.db import insert_rows, is_among
 from crm.base.errors import Busy, NotFound, Refused
 from crm.base.events import EventRow
 from crm.members import CHANCE, MemberEnrolled, MemberNotFound, Profile
@@ -183,12 +182,11 @@ async def enrol_batch(
         gone = await tombstones.among(session, keys - owners.keys())
         awake = [person for person in people if not _rests(person, owners, gone, source, now)] if gone else people
         fresh = await _insert_missing(session, awake, owners, source=source, now=now, chance=chance)
-        owners = await owners_of(session, keys)
         if back := [key for key in gone if key in owners]:
             await tombstones.lift(session, back)
             await consents.come_back(session, {owners[key] for key in back} & fresh, now=now)
     for person in people:
-        if person.keys[0] not in owners:
+        if len(person.keys) == 1 or person.keys[0] not in owners:
             continue
         first, *others = person.keys
         for other in others:
@@ -214,22 +212,23 @@ async def _insert_missing(
     now: datetime,
     chance: random.Random,
 ) -> set[int]:
-    """Returns the ids of those who became members."""
+    """Tells `owners` of them; returns the ids of those who became members."""
     if not people:
         return set()
     newcomers, claims = _share_out(people, owners)
     ids = await members.add_rows(
         session, [person.profile for person in newcomers], source=source, now=now, chance=chance
     )
-    rows = [
-        {"kind": kind, "value": value, "member_id": ids[claim.place] if claim.is_new else claim.place, "added_at": now}
-        for (kind, value), claim in sorted(claims.items())  # one order for everybody, so inserts cannot deadlock
-    ]
-    table = Identity.__table__
-    won = await session.scalars(insert(session, table).on_conflict_do_nothing().returning(table.c.member_id), rows)
-    enrolled = set(ids) & set(won)
-    if len(enrolled) < len(ids):  # somebody else enrolled them between our look and our insert
-        await session.execute(sa.delete(Member).where(Member.id.in_(set(ids) - enrolled)))
+    taken = {
+        key: ids[claim.place] if claim.is_new else claim.place
+        for key, claim in sorted(claims.items())  # one order for everybody, so inserts cannot deadlock
+    }
+    rows = [(kind, value, member_id, now) for (kind, value), member_id in taken.items()]
+    enrolled = set(ids)
+    if await insert_rows(session, Identity.__table__, ("kind", "value", "member_id", "added_at"), rows) < len(rows):
+        taken = await owners_of(session, taken)  # somebody else enrolled them between our look and our insert
+        enrolled &= set(taken.values())
+        await session.execute(sa.delete(Member).where(is_among(session, Member.id, set(ids) - enrolled)))
     await events.append_all(
         session,
         [
@@ -239,6 +238,7 @@ async def _insert_missing(
         ],
         now=now,
     )
+    owners |= taken
     return enrolled
 
 
@@ -437,14 +437,13 @@ async def owners_of(session: AsyncSession, keys: Collection[Key]) -> dict[Key, i
         .order_by(Identity.id)
         .with_for_update(key_share=True)  # SQLite has one writer and needs none
     )
-    return {(row.kind, row.value): row.member_id for row in rows}
+    return {(kind, value): member_id for kind, value, member_id in rows}
 
 
 def _among(session: AsyncSession, keys: Collection[Key]) -> sa.ColumnElement[bool]:
-    by_kind = groupby(sorted(set(keys)), key=lambda key: key[0])
+    by_kind: dict[IdentityKind, set[str]] = {}
+    for kind, value in keys:
+        by_kind.setdefault(kind, set()).add(value)
     return sa.or_(
-        *(
-            sa.and_(Identity.kind == kind, is_among(session, Identity.value, [value for _, value in some]))
-            for kind, some in by_kind
-        )
+        *(sa.and_(Identity.kind == kind, is_among(session, Identity.value, by_kind[kind])) for kind in sorted(by_kind))
     )

@@ -52,7 +52,7 @@ def text(cell: Cell) -> str:
 
 def number(cell: Cell, *, longest: int) -> str:
     """A number that names something (an order, a member, a phone): digits that Excel turned into a float come back."""
-    if isinstance(cell, str) and cell.isalnum() and len(cell) <= longest and not _SCIENTIFIC.match(cell):
+    if isinstance(cell, str) and cell.isalnum() and len(cell) <= longest and cell[1:2] not in "eE":
         return cell  # nearly all of them
     found = text(cell)
     if _SCIENTIFIC.match(found):
@@ -96,26 +96,38 @@ def _without_signs(written: str) -> str:
     return plain
 
 
+class Instants:
+    """Reads instants into UTC; without a zone they are shop-local. Dates may be text or Excel's day numbers."""
+
+    def __init__(self, *, zone: ZoneInfo, now: datetime, earliest: datetime = EARLIEST) -> None:
+        self._zone = zone
+        self._earliest, self._latest = earliest, now + FUTURE_GRACE
+
+    def read(self, cell: Cell) -> datetime | None:
+        """None when it is empty."""
+        if cell is None or cell == "":
+            return None
+        found: datetime | None
+        try:
+            found = datetime.fromisoformat(cell)  # type: ignore[arg-type]  # nearly all of them
+        except (TypeError, ValueError):
+            found = _instant(cell)
+        if found is None:
+            return None
+        try:
+            found = (found if found.tzinfo is not None else found.replace(tzinfo=self._zone)).astimezone(UTC)
+        except OverflowError:
+            raise BadCell(f"不是合理的时间：{cell}") from None
+        if found > self._latest:
+            raise BadCell(f"时间在未来：{cell}")
+        if found < self._earliest:
+            raise BadCell(f"时间早得不合理：{cell}")
+        return found
+
+
 def instant(cell: Cell, *, zone: ZoneInfo, now: datetime, earliest: datetime = EARLIEST) -> datetime | None:
-    """An instant in UTC; without a zone it is shop-local. Dates may be text or Excel's day numbers."""
-    if cell is None or cell == "":
-        return None
-    found: datetime | None
-    try:
-        found = datetime.fromisoformat(cell)  # type: ignore[arg-type]  # nearly all of them
-    except (TypeError, ValueError):
-        found = _instant(cell)
-    if found is None:
-        return None
-    try:
-        found = (found if found.tzinfo is not None else found.replace(tzinfo=zone)).astimezone(UTC)
-    except OverflowError:
-        raise BadCell(f"不是合理的时间：{cell}") from None
-    if found > now + FUTURE_GRACE:
-        raise BadCell(f"时间在未来：{cell}")
-    if found < earliest:
-        raise BadCell(f"时间早得不合理：{cell}")
-    return found
+    """One instant, see Instants."""
+    return Instants(zone=zone, now=now, earliest=earliest).read(cell)
 
 
 def _instant(cell: Cell) -> datetime | None:

@@ -7,9 +7,10 @@ import codecs
 import csv
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -114,7 +115,8 @@ class _Lines:
 
 def _csv_rows(sheet: Sheet, encoding: str, delimiter: str, width: int, names: Mapping[int, str]) -> Iterator[Row]:
     csv.field_size_limit(MAX_CELL)
-    size, pairs, number = max(1, sheet.path.stat().st_size), list(names.items()), 1
+    size, number = max(1, sheet.path.stat().st_size), 1
+    heads, pick = tuple(names.values()), _picker(tuple(names))
     with _open_text(sheet.path, encoding) as file:
         lines = _Lines(file)
         table = csv.reader(lines, delimiter=delimiter)
@@ -134,9 +136,16 @@ def _csv_rows(sheet: Sheet, encoding: str, delimiter: str, width: int, names: Ma
                 lines.cut = False
                 yield Row(number, {}, f"这一行超过 {MAX_LINE:,} 个字符")
             elif len(cells) == width or (len(cells) > width and not any(cells[width:])):
-                yield Row(number, {name: cells[place] for place, name in pairs})
+                yield Row(number, dict(zip(heads, pick(cells), strict=True)))
             elif any(cell.strip() for cell in cells):
                 yield Row(number, _unnamed(cells), f"有 {len(cells)} 格，第一行有 {width} 列")
+
+
+def _picker(places: tuple[int, ...]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """Takes the cells at these places out of a row."""
+    if len(places) < 2:  # of one place itemgetter gives no tuple
+        return lambda cells: tuple(cells[place] for place in places)
+    return itemgetter(*places)
 
 
 def _unnamed(cells: Sequence[str]) -> dict[str, Cell]:

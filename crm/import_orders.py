@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,7 +17,7 @@ from crm.base.errors import Busy, ShopError
 from crm.identities import Person
 from crm.import_cells import BadCell, Cell, text
 from crm.import_files import BadFile, Row, Sheet, open_sheet
-from crm.imports import TOGETHER, Progress, Refusals, Report, check_columns
+from crm.imports import TOGETHER, Progress, Refusals, Report, calm_memory, check_columns
 from crm.models.member import MemberSource
 from crm.order_batches import ToldRefund
 from crm.order_rows import COLUMNS, NEEDED, Draft, Parser
@@ -48,7 +47,7 @@ async def import_orders(
     parser = Parser(source=source, columns=sheet.columns, now=now, zone=zone)
     split = _split_orders(path) if parser.has_lines else frozenset()
     report = Report()
-    with Refusals(path, report) as refusals:
+    with Refusals(path, report) as refusals, calm_memory():
         batch: dict[tuple[str, bool], Draft] = {}
         rows = 0
         for draft in _drafts(sheet, parser, split, report, refusals):
@@ -66,7 +65,10 @@ async def import_orders(
 
 def _drafts(sheet: Sheet, parser: Parser, split: frozenset[int], report: Report, refusals: Refusals) -> Iterator[Draft]:
     """Whole orders, in the order in which their rows end. One bad row refuses all of its order."""
-    for rows in _together(sheet.rows, parser, split, report, refusals):
+    if not parser.has_lines:
+        yield from _singles(sheet.rows, parser, report, refusals)
+        return
+    for rows in _together(sheet.rows, split, report, refusals):
         drafts: list[Draft] = []
         bad = 0
         for row in rows:
@@ -87,9 +89,23 @@ def _drafts(sheet: Sheet, parser: Parser, split: frozenset[int], report: Report,
                 refusals.add(draft.rows[0], f"同一订单的另一行有错，整单没有导入：第 {bad} 行")
 
 
-def _together(
-    rows: Iterator[Row], parser: Parser, split: frozenset[int], report: Report, refusals: Refusals
-) -> Iterator[list[Row]]:
+def _singles(rows: Iterator[Row], parser: Parser, report: Report, refusals: Refusals) -> Iterator[Draft]:
+    """An order a row."""
+    for row in rows:
+        report.rows += 1
+        if row.broken:
+            refusals.add(row, row.broken)
+            continue
+        try:
+            draft = parser.read(row)
+            _check(draft)
+        except BadCell as reason:
+            refusals.add(row, str(reason))
+        else:
+            yield draft
+
+
+def _together(rows: Iterator[Row], split: frozenset[int], report: Report, refusals: Refusals) -> Iterator[list[Row]]:
     """Rows of one order at a time; orders whose rows stand apart come last."""
     group: list[Row] = []
     apart: dict[Cell, list[Row]] = {}
@@ -98,9 +114,6 @@ def _together(
         report.rows += 1
         if row.broken:
             refusals.add(row, row.broken)
-            continue
-        if not parser.has_lines:
-            yield [row]
             continue
         name = row.cells.get("order_no")
         if split and hash(name) in split:
@@ -137,7 +150,7 @@ def _joined(drafts: Sequence[Draft]) -> Draft:
     """One order of its rows. Raises BadCell when they contradict each other."""
     first = drafts[0]
     for other in drafts[1:]:
-        if (other.person.keys, other.is_refund) != (first.person.keys, first.is_refund):
+        if (other.keys, other.is_refund) != (first.keys, first.is_refund):
             raise BadCell(f"同一订单的行说的不是同一个会员或同一种单据：{first.order_no}")
         first.placed_at = min(first.placed_at, other.placed_at)
         if other.paid_at is not None:
@@ -145,11 +158,15 @@ def _joined(drafts: Sequence[Draft]) -> Draft:
         first.lines += other.lines
         first.lines_fen += other.lines_fen
         first.rows += other.rows
-    if first.is_refund and first.fen == 0:
-        raise BadCell("退款金额是 0")
-    if not first.is_refund and first.fen < 0:
-        raise BadCell("订单金额是负数")
+    _check(first)
     return first
+
+
+def _check(draft: Draft) -> None:
+    if draft.is_refund and draft.fen == 0:
+        raise BadCell("退款金额是 0")
+    if not draft.is_refund and draft.fen < 0:
+        raise BadCell("订单金额是负数")
 
 
 async def _write(
@@ -233,7 +250,7 @@ async def _place(
 
 def _as_acting(draft: Draft) -> Person:
     """Who ordered, with when they did: an erased person who orders again is a new member."""
-    return draft.person if draft.is_refund else replace(draft.person, acted_at=draft.placed_at)
+    return Person(keys=draft.keys, acted_at=None if draft.is_refund else draft.placed_at)
 
 
 async def _erased_owner(session: AsyncSession, source: str, draft: Draft) -> int | None:
@@ -247,15 +264,15 @@ def _told(draft: Draft, source: str, member_id: int) -> Told:
     if draft.is_refunded:
         refunded_fen = draft.fen if draft.paid_fen is None else draft.paid_fen
     return Told(
-        source=source,
-        external_no=draft.order_no,
-        member_id=member_id,
-        placed_at=draft.placed_at,
-        total_fen=draft.fen,
-        lines=tuple(draft.lines) if draft.lines else None,
-        told_at=draft.told_at,
-        paid_at=draft.paid_at,
-        paid_fen=draft.paid_fen,
-        cancelled_at=draft.cancelled_at,
-        refunded_fen=refunded_fen,
+        source,
+        draft.order_no,
+        member_id,
+        draft.placed_at,
+        draft.fen,
+        tuple(draft.lines) if draft.lines else None,
+        draft.told_at,
+        draft.paid_at,
+        draft.paid_fen,
+        draft.cancelled_at,
+        refunded_fen,
     )

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm.base import events
 from crm.base.bulk import upsert
 from crm.base.clock import SHANGHAI, local_day
-from crm.base.db import insert
+from crm.base.db import insert, is_among
 from crm.lifecycle_rules import USUAL, Limits, Purchase, Verdict, judge
 from crm.models.lifecycle import MemberStage, MoveReason, Stage, StageMove
 from crm.models.member import Member
@@ -53,7 +53,7 @@ async def mark(session: AsyncSession, member_ids: Collection[int], *, now: datet
     columns = ("member_id", "stage", "since_on", "check_on")
     values = (sa.literal(Stage.LEAD, _stages.c.stage.type), sa.literal(today), sa.literal(today))
     told = insert(session, _stages).from_select(
-        columns, sa.select(Member.id, *values).where(Member.id.in_(sorted(member_ids)))
+        columns, sa.select(Member.id, *values).where(is_among(session, Member.id, member_ids))
     )
     await session.execute(
         told.on_conflict_do_update(index_elements=["member_id"], set_={"check_on": told.excluded.check_on})
@@ -207,7 +207,7 @@ async def _locked(session: AsyncSession, member_ids: Sequence[int]) -> dict[int,
     c = _stages.c
     rows = await session.execute(
         sa.select(c.member_id, c.stage, c.since_on)
-        .where(c.member_id.in_(member_ids))
+        .where(is_among(session, c.member_id, member_ids))
         .order_by(c.member_id)
         .with_for_update()
     )
@@ -217,7 +217,7 @@ async def _locked(session: AsyncSession, member_ids: Sequence[int]) -> dict[int,
 async def _purchases(session: AsyncSession, member_ids: Sequence[int]) -> defaultdict[int, list[Purchase]]:
     rows = await session.execute(
         sa.select(Order.member_id, Order.paid_on, sa.func.count())
-        .where(Order.member_id.in_(member_ids), counting())
+        .where(is_among(session, Order.member_id, member_ids), counting())
         .group_by(Order.member_id, Order.paid_on)
         .order_by(Order.member_id, Order.paid_on)
     )

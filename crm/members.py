@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm.base.db import insert
+from crm.base.db import insert_rows, is_among, next_ids
 from crm.base.errors import NotFound
 from crm.base.ids import code
 from crm.models.member import Gender, Member, MemberSource
@@ -85,23 +86,24 @@ async def add_rows(
     chance: random.Random = CHANCE,
 ) -> list[int]:
     """New members, one per profile and in that order; returns their ids. Only identities.enrol_batch() calls this."""
-    ids: dict[int, int] = {}  # place in `profiles` -> member id
+    if not profiles:
+        return []
+    ids = await next_ids(session, _members, len(profiles))
+    left = dict(zip(ids, profiles, strict=True))
     for _ in range(CODE_ATTEMPTS):
-        places = {code(chance): place for place in range(len(profiles)) if place not in ids}
-        if not places:
-            break
         rows = [
-            {
-                "code": fresh,
-                "name": profiles[place].name or "",
-                "avatar": profiles[place].avatar or "",
-                "gender": profiles[place].gender or Gender.UNKNOWN,
-                "source": source,
-                "joined_at": now,
-            }
-            for fresh, place in places.items()
+            (
+                *(member_id, code(chance), one.name or "", one.avatar or "", one.gender or Gender.UNKNOWN),
+                *(source, now),
+            )
+            for member_id, one in left.items()
         ]
-        added = insert(session, Member.__table__).on_conflict_do_nothing(index_elements=["code"])
-        taken = await session.execute(added.returning(Member.__table__.c.id, Member.__table__.c.code), rows)
-        ids |= {places[row.code]: row.id for row in taken}
-    return [ids[place] for place in range(len(profiles))]
+        if await insert_rows(session, _members, _COLUMNS, rows, conflict="(code) DO NOTHING") == len(rows):
+            return ids
+        written = set(await session.scalars(sa.select(Member.id).where(is_among(session, Member.id, ids))))
+        left = {member_id: one for member_id, one in left.items() if member_id not in written}
+    raise RuntimeError(f"{len(left)} members found no free code")
+
+
+_members: Any = Member.__table__
+_COLUMNS = ("id", "code", "name", "avatar", "gender", "source", "joined_at")

@@ -6,7 +6,7 @@ and left alone; only what is left goes through orders.place(), one by one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm import orders
 from crm.base import events
 from crm.base.clock import SHANGHAI, local_day
-from crm.base.db import hold, insert_all, insert_new, is_among
+from crm.base.db import hold, insert_new, insert_rows, is_among, next_ids
 from crm.base.errors import ShopError
 from crm.models.order import EarlyNews, Order, OrderLine, OrderStatus, Refund
 from crm.order_changes import OrderChange, Standing
@@ -171,77 +171,66 @@ async def _known_lines(session: AsyncSession, order_ids: Sequence[int]) -> Mappi
 async def _add_all(session: AsyncSession, told: Sequence[Told], *, now: datetime, zone: ZoneInfo) -> None:
     if not told:
         return
-    rows = [_row(one, now=now, zone=zone) for one in told]
-    await insert_all(session, Order.__table__, rows)
-    ids = await _ids_of(session, told)
+    days: dict[date, date] = {}  # one object a day, written as text once
+    began = [_beginning(one, zone, days) for one in told]
+    ids = await next_ids(session, _orders, len(told))
+    rows = [
+        (
+            *(order_id, one.member_id, one.source, one.external_no, after.status),
+            *(one.total_fen, after.paid_fen, 0),
+            *(one.placed_at, one.told_at or now, after.paid_at, after.paid_on, one.cancelled_at),
+        )
+        for order_id, one, after in zip(ids, told, began, strict=True)
+    ]
+    await insert_rows(session, _orders, _ORDER, rows)
     await _add_lines(session, told, ids)
     changes = [
-        OrderChange(
-            order_id=ids[row["external_no"]],
-            member_id=row["member_id"],
-            after=Standing(
-                status=row["status"], paid_at=row["paid_at"], paid_on=row["paid_on"], paid_fen=row["paid_fen"]
-            ),
-            at=row["paid_at"] or row["placed_at"],
-        )
-        for row in rows
+        OrderChange(order_id, one.member_id, after, after.paid_at or one.placed_at)
+        for order_id, one, after in zip(ids, told, began, strict=True)
     ]
     await orders.follow(session, changes, now=now)
-    recent = [row for row in rows if max(row["placed_at"], row["paid_at"] or row["placed_at"]) > now - NEWS_FOR]
-    await events.append_all(session, [event for row in recent for event in _news(row, ids)], now=now)
+    since = now - NEWS_FOR
+    recent = [
+        (one, change)
+        for one, change in zip(told, changes, strict=True)
+        if one.placed_at > since or (change.after.paid_at is not None and change.after.paid_at > since)
+    ]
+    await events.append_all(session, [event for one, change in recent for event in _news(one, change)], now=now)
 
 
-def _row(told: Told, *, now: datetime, zone: ZoneInfo) -> dict[str, Any]:
-    paid_fen = 0
-    if told.paid_at is not None:
+_orders: Any = Order.__table__
+_ORDER = (
+    *("id", "member_id", "source", "external_no", "status", "total_fen", "paid_fen", "refunded_fen"),
+    *("placed_at", "told_at", "paid_at", "paid_on", "cancelled_at"),
+)
+_LINE = ("order_id", "line_no", "sku", "name", "category", "quantity", "price_fen")
+
+
+def _beginning(told: Told, zone: ZoneInfo, days: dict[date, date]) -> Standing:
+    """What a new order amounts to."""
+    paid_at, paid_fen, paid_on = told.paid_at, 0, None
+    if paid_at is not None:
         paid_fen = told.total_fen if told.paid_fen is None else told.paid_fen
-    return {
-        "member_id": told.member_id,
-        "source": told.source,
-        "external_no": told.external_no,
-        "status": orders.status_of(told.paid_at, paid_fen, 0, told.cancelled_at),
-        "total_fen": told.total_fen,
-        "paid_fen": paid_fen,
-        "refunded_fen": 0,
-        "placed_at": told.placed_at,
-        "told_at": told.told_at or now,
-        "paid_at": told.paid_at,
-        "paid_on": local_day(told.paid_at, zone) if told.paid_at is not None else None,
-        "cancelled_at": told.cancelled_at,
-    }
+        paid_on = local_day(paid_at, zone)
+        paid_on = days.setdefault(paid_on, paid_on)
+    return Standing(orders.status_of(paid_at, paid_fen, 0, told.cancelled_at), paid_at, paid_on, paid_fen)
 
 
-async def _ids_of(session: AsyncSession, told: Sequence[Told]) -> dict[str, int]:
-    rows = await session.execute(
-        sa.select(Order.external_no, Order.id).where(
-            Order.source == told[0].source, is_among(session, Order.external_no, [one.external_no for one in told])
-        )
-    )
-    return {row.external_no: row.id for row in rows}
-
-
-async def _add_lines(session: AsyncSession, told: Sequence[Told], ids: Mapping[str, int]) -> None:
+async def _add_lines(session: AsyncSession, told: Sequence[Told], ids: Sequence[int]) -> None:
     rows = [
-        {
-            "order_id": ids[one.external_no],
-            "line_no": line_no,
-            "sku": line.sku,
-            "name": line.name,
-            "category": line.category,
-            "quantity": line.quantity,
-            "price_fen": line.price_fen,
-        }
-        for one in told
-        for line_no, line in enumerate(one.lines or (), 1)
+        (order_id, line_no, line.sku, line.name, line.category, line.quantity, line.price_fen)
+        for order_id, one in zip(ids, told, strict=True)
+        if one.lines
+        for line_no, line in enumerate(one.lines, 1)
     ]
-    await insert_all(session, OrderLine.__table__, rows)
+    await insert_rows(session, OrderLine.__table__, _LINE, rows)
 
 
-def _news(row: Mapping[str, Any], ids: Mapping[str, int]) -> list[OrderPlaced | OrderPaid]:
-    order_id, member_id = ids[row["external_no"]], row["member_id"]
+def _news(told: Told, change: OrderChange) -> list[OrderPlaced | OrderPaid]:
+    order_id, member_id, after = change.order_id or 0, told.member_id, change.after
     news: list[OrderPlaced | OrderPaid] = [
-        OrderPlaced(order_id=order_id, member_id=member_id, total_fen=row["total_fen"])
+        OrderPlaced(order_id=order_id, member_id=member_id, total_fen=told.total_fen)
     ]
-    if row["status"] is OrderStatus.PAID:
-        news.append(OrderPaid(order_id=order_id, member_id=member_id, paid_fen=row["paid_fen"]))
+    if after.status is OrderStatus.PAID:
+        news.append(OrderPaid(order_id=order_id, member_id=member_id, paid_fen=after.paid_fen))
     return news

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from crm.identities import Key, Person, shop_account
-from crm.import_cells import BadCell, fen, instant, number, text, whole
+from crm.identities import Key, shop_account
+from crm.import_cells import BadCell, Cell, Instants, fen, number, text, whole
 from crm.import_files import Row
 from crm.models.member import IdentityKind
 from crm.order_terms import Line
@@ -62,6 +62,7 @@ WORDS = {
     "line_amount": "小计",
     "quantity": "数量",
 }
+WORDS_KEPT = 4_096  # different words of a column whose reading is remembered
 PAID_ONCE = frozenset({"paid", "partly", "refunded"})
 KINDS = {"sale": "sale", "销售": "sale", "订单": "sale", "refund": "refund", "退款": "refund", "退货": "refund"}
 
@@ -73,7 +74,7 @@ class Draft:
     order_no: str
     refund_no: str
     is_refund: bool
-    person: Person
+    keys: tuple[Key, ...]  # of whose it is
     placed_at: datetime
     paid_at: datetime | None
     cancelled_at: datetime | None
@@ -81,10 +82,10 @@ class Draft:
     total_fen: int | None  # None: the sum of its lines
     paid_fen: int | None
     refunded_fen: int | None
+    rows: list[Row]
     is_refunded: bool = False  # as much as was paid
     lines: list[Line] = field(default_factory=list)
     lines_fen: int = 0
-    rows: list[Row] = field(default_factory=list)
 
     @property
     def fen(self) -> int:
@@ -98,14 +99,16 @@ class Parser:
         self.has_lines = not columns.isdisjoint({"sku", "line_no", "line_amount", "quantity", "price"})
         self._source = source
         self._says_paid = not columns.isdisjoint({"paid_at", "status"})
-        at = partial(instant, zone=zone, now=now)
+        at = Instants(zone=zone, now=now).read
+        word = lru_cache(maxsize=WORDS_KEPT, typed=True)(text)  # a file says the same few again and again
         readers: dict[str, Callable[[Any], Any]] = {
             **dict.fromkeys(
                 ("order_no", "refund_no", "external_userid", "unionid", "sku"), partial(number, longest=64)
             ),
             **dict.fromkeys(("placed_at", "paid_at", "cancelled_at", "told_at"), at),
             **dict.fromkeys(("total", "amount", "paid", "refunded", "price", "line_amount"), fen),
-            **dict.fromkeys(("kind", "status", "name", "category"), text),
+            **dict.fromkeys(("status", "name", "category"), word),
+            "kind": lru_cache(maxsize=WORDS_KEPT, typed=True)(_kind),
             "member_no": partial(number, longest=200),
             "quantity": whole,
         }
@@ -125,14 +128,14 @@ class Parser:
         draft = self._draft(said, row)
         self._take_amounts(draft, said)
         if not draft.is_refund:
-            self._take_status(draft, (said["status"] or "").lower())
+            if said["status"] or self._says_paid:
+                self._take_status(draft, (said["status"] or "").lower())
+            else:
+                draft.paid_at = draft.paid_at or draft.placed_at
             _check(draft)
         return draft
 
     def _draft(self, said: dict[str, Any], row: Row) -> Draft:
-        kind = said["kind"]
-        if kind and kind.lower() not in KINDS:
-            raise BadCell(f"不是订单也不是退款：{kind[:20]}")
         order_no, refund_no = said["order_no"] or "", said["refund_no"] or ""
         if not order_no and not refund_no:
             raise BadCell("没有订单号")
@@ -141,18 +144,18 @@ class Parser:
         if at is None:
             raise BadCell("没有时间")
         return Draft(
-            order_no=order_no,
-            refund_no=refund_no,
-            is_refund=bool(refund_no) or (kind is not None and KINDS.get(kind.lower()) == "refund"),
-            person=Person(keys=keys),
-            placed_at=at,
-            paid_at=said["paid_at"],
-            cancelled_at=said["cancelled_at"],
-            told_at=said["told_at"],
-            total_fen=said["total"],
-            paid_fen=said["paid"],
-            refunded_fen=said["refunded"],
-            rows=[row],
+            order_no,
+            refund_no,
+            bool(refund_no) or said["kind"] == "refund",
+            keys,
+            at,
+            said["paid_at"],
+            said["cancelled_at"],
+            said["told_at"],
+            said["total"],
+            said["paid"],
+            said["refunded"],
+            [row],
         )
 
     def _keys(self, said: dict[str, Any]) -> tuple[Key, ...]:
@@ -200,6 +203,14 @@ class Parser:
         draft.is_refunded = status == "refunded" or (status == "cancelled" and draft.paid_at is not None)
 
 
+def _kind(cell: Cell) -> str:
+    """ "sale", "refund", or "" when it is not said."""
+    found = text(cell)
+    if found and found.lower() not in KINDS:
+        raise BadCell(f"不是订单也不是退款：{found[:20]}")
+    return KINDS.get(found.lower(), "")
+
+
 def _take_line(draft: Draft, said: dict[str, Any], amount: int | None) -> None:
     quantity, price, line_fen = said["quantity"], said["price"], said["line_amount"]
     if line_fen is None:
@@ -220,9 +231,10 @@ def _take_line(draft: Draft, said: dict[str, Any], amount: int | None) -> None:
 
 def _check(draft: Draft) -> None:
     total, paid, refunded = draft.total_fen, draft.paid_fen, draft.refunded_fen
-    for words, value in (("订单金额", total), ("实付金额", paid), ("退款金额", refunded)):
-        if value is not None and value < 0:
-            raise BadCell(f"{words}是负数")
+    if min(total or 0, paid or 0, refunded or 0) < 0:
+        for words, value in (("订单金额", total), ("实付金额", paid), ("退款金额", refunded)):
+            if value is not None and value < 0:
+                raise BadCell(f"{words}是负数")
     paid = total if paid is None else paid
     if refunded and paid is not None and refunded > paid:
         raise BadCell("退款金额比实付金额多")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from crm.base.errors import Invalid, Refused
 
@@ -55,8 +56,7 @@ class Line:
     price_fen: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(NamedTuple):
     """An order as its shop system tells it. What is None is not said, and what was known of it stays."""
 
     source: str

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm import rfm_history
 from crm.base.bulk import day_number, read_numbers, update_columns, upsert
 from crm.base.clock import SHANGHAI, local_day
-from crm.base.db import hold, insert
+from crm.base.db import hold, insert, is_among
 from crm.base.errors import Invalid
 from crm.models.order import Order, Refund
 from crm.models.rfm import MemberRfm, RfmSnapshot
@@ -214,7 +214,9 @@ async def _standing(session: AsyncSession, member_ids: Sequence[int]) -> tuple[_
     if others:
         c = _table.c
         found = await session.execute(
-            sa.select(c.member_id, c.frequency, c.monetary_fen, c.last_paid_day).where(c.member_id.in_(others))
+            sa.select(c.member_id, c.frequency, c.monetary_fen, c.last_paid_day).where(
+                is_among(session, c.member_id, others)
+            )
         )
         rows |= {one.member_id: _Totals(one.frequency, one.monetary_fen, one.last_paid_day) for one in found}
     return rules, rows

@@ -43,6 +43,20 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        """SQLite's text in one go: 0.6 µs an instant, by way of process_bind_param() 2.2."""
+        return _instant_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+
+def _instant_text(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is not UTC:
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}: instants carry their zone")
+        value = value.astimezone(UTC)
+    return value.isoformat(" ", "microseconds")[:26]  # without +00:00
+
 
 BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts rowids only for INTEGER keys
 Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
@@ -202,26 +216,57 @@ async def insert_new(
 
 async def insert_all(
     session: AsyncSession, table: sa.FromClause, rows: Sequence[Mapping[str, Any]], *, conflict: str = "DO NOTHING"
-) -> None:
-    """Like `insert_new` where nobody needs to know which rows were new: on SQLite at a third of its cost.
+) -> int:
+    """Like `insert_new` where nobody needs to know which rows were new, but how many: on SQLite a third of its cost.
 
     conflict: what else to do about known rows, as SQL after ON CONFLICT.
     """
     if not rows:
-        return
-    connection, names = await session.connection(), tuple(rows[0])
+        return 0
+    names = tuple(rows[0])
+    told = [tuple(row[name] for name in names) for row in rows]
+    return await insert_rows(session, table, names, told, conflict=conflict)
+
+
+async def insert_rows(
+    session: AsyncSession,
+    table: sa.FromClause,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    conflict: str = "DO NOTHING",
+) -> int:
+    """Like `insert_all`, of values in the order of `names`."""
+    if not rows:
+        return 0
+    connection = await session.connection()
+    made: dict[Any, dict[int, Any]] = {}  # by processor: what the driver takes for a value, told once a batch
+    columns: list[Sequence[Any]] = []
     processors = _processors(connection.dialect, table, names)
-    columns = [
-        [row[name] if process is None else process(row[name]) for row in rows] for name, process in processors.items()
-    ]
+    for column, process in zip(zip(*rows, strict=True), processors.values(), strict=True):
+        if process is None:
+            columns.append(column)
+            continue
+        known, spots = made.setdefault(process, {}), list(map(id, column))
+        fresh = {spot: one for spot, one in zip(spots, column, strict=True) if spot not in known}
+        known.update((spot, process(one)) for spot, one in fresh.items())
+        columns.append([known[spot] for spot in spots])
+    into = _insert_into(connection.dialect, table, names)
     if is_sqlite(connection):
         places = ", ".join("?" * len(names))
-        statement = f"{_insert_into(connection.dialect, table, names)} VALUES ({places}) ON CONFLICT {conflict}"
-        await connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
-        return
-    source = _all_rows(connection.dialect, table, names)
-    statement = f"{_insert_into(connection.dialect, table, names)} {source} ON CONFLICT {conflict}"
-    await connection.exec_driver_sql(statement, tuple(columns))
+        statement = f"{into} VALUES ({places}) ON CONFLICT {conflict}"
+        return (await connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))).rowcount
+    statement = f"{into} {_all_rows(connection.dialect, table, names)} ON CONFLICT {conflict}"
+    return (await connection.exec_driver_sql(statement, tuple(map(list, columns)))).rowcount
+
+
+async def next_ids(session: AsyncSession, table: sa.Table, count: int) -> list[int]:
+    """Ids for rows that this transaction is about to insert, ascending: nobody has to ask for them afterwards."""
+    if is_sqlite(session):  # one writer: until it commits nobody else takes any
+        last = await session.scalar(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))) or 0
+        return list(range(last + 1, last + 1 + count))
+    drawn = sa.text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
+    return sorted(await session.scalars(drawn, {"table": table.name, "count": count}))
 
 
 @lru_cache(maxsize=64)

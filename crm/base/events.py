@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.base.db import Base, current_xid, insert, is_sqlite, oldest_running_xid
+from crm.base.db import Base, current_xid, insert, insert_rows, is_sqlite, oldest_running_xid
 
 Event = TypeVar("Event")
 
@@ -93,16 +93,23 @@ async def append_all(session: AsyncSession, events: Sequence[Any], *, now: datet
     if not events:
         return
     rows = [
-        {
-            "name": type(event).__name__,
-            "member_id": getattr(event, "member_id", None),
-            "body": _adapter(type(event)).dump_python(event, mode="json"),
-            "at": now,
-        }
+        (
+            type(event).__name__,
+            getattr(event, "member_id", None),
+            _adapter(type(event)).dump_python(event, mode="json"),
+            now,
+        )
         for event in events
     ]
+    if is_sqlite(session):
+        await insert_rows(session, EventRow.__table__, (*_COLUMNS, "xid"), [(*row, 0) for row in rows])
+        return
+    told = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
     connection = await session.connection()
-    await connection.execute(sa.insert(EventRow).values(xid=current_xid(session)), rows)
+    await connection.execute(sa.insert(EventRow).values(xid=current_xid(session)), told)
+
+
+_COLUMNS = ("name", "member_id", "body", "at")
 
 
 async def take(session: AsyncSession, cursor: str, *, limit: int = 100) -> list[Recorded]:

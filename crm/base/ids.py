@@ -3,12 +3,13 @@
 import hashlib
 import random
 
-CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # no 0/O/1/I: people read codes aloud
+CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32, no 0/O/1/I: people read codes aloud
 
 
 def code(chance: random.Random, length: int = 8) -> str:
     """A code a person can type. `chance`: secrets.SystemRandom() in production, random.Random(7) in tests."""
-    return "".join(chance.choices(CODE_ALPHABET, k=length))
+    drawn = chance.getrandbits(5 * length)  # at once: the system's own chance costs 1 µs each time it is asked
+    return "".join(CODE_ALPHABET[drawn >> 5 * place & 31] for place in range(length))
 
 
 def bucket(*parts: object, buckets: int = 10_000) -> int:
