@@ -104,7 +104,7 @@ def measure(quick: bool) -> list[Row]:
     shop = Shop(QUICK if quick else FULL)
     with database("SQLite") as url:
         say(f"segments: {shop.size.members:,} members, {shop.size.orders:,} orders into SQLite …")
-        _load(Path(url.removeprefix("sqlite+aiosqlite:///")), shop)
+        load(Path(url.removeprefix("sqlite+aiosqlite:///")), shop)
         return asyncio.run(_previews(url, shop))
 
 
@@ -148,7 +148,7 @@ def _in_memory(shop: Shop, asked: tuple[Asked, ...]) -> tuple[float, int]:
     return (time.perf_counter() - began) * 1e3, count
 
 
-def _load(path: Path, shop: Shop) -> None:
+def load(path: Path, shop: Shop) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous=OFF")
     ids = range(1, shop.size.members + 1)

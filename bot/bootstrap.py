@@ -31,6 +31,7 @@ from bot.reactions import reactions as edge
 from bot.retention import Retention
 from bot.settings import Settings, rfm_rule
 from bot.web.api import Api
+from bot.web.api_members import member_calls
 from bot.web.api_orders import CALLS
 from bot.web.server import create_app
 from bot.wecom.callback import CallbackView, Inbox
@@ -56,6 +57,7 @@ from campaigns.worker import Worker
 from crm.base.clock import Clock, SystemClock
 from crm.base.db import open_sessions
 from crm.base.peers import Peers
+from crm.base.secrets import Vault
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +215,8 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         if one.token is not None and one.aes_key is not None
     }
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
-    api = Api(CALLS, app.sessions, app.clock, keys=keys)
+    vault = Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None
+    api = Api((*CALLS, *member_calls(vault)), app.sessions, app.clock, keys=keys)
     mentions = MentionInbox(app.sessions, app.peers)
     await mentions.start()
     stack.push_async_callback(mentions.stop)

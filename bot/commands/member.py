@@ -1,4 +1,4 @@
-"""`siyu member …`: all that is stored about one person, to hand over or to erase, and what goes by age."""
+"""`siyu member …`: one person's card; all that is stored about them, to hand over or to erase; what goes by age."""
 
 import asyncio
 import getpass
@@ -15,19 +15,22 @@ from rich.table import Table
 
 from bot import privacy as everything
 from bot import retention as shelves
+from bot.commands import member_card
 from bot.privacy import EVERYTHING
 from bot.settings import Settings, read_settings
-from crm import lookup, phones, privacy, tombstones
+from crm import card, lookup, phones, privacy, sight, tombstones
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.db import Sessions, open_sessions
 from crm.base.errors import Busy
 from crm.base.secrets import Vault
+from crm.card import Card
 from crm.identities import PersonErased
 from crm.models.member import Member
 from crm.models.privacy import Erasure
 from crm.privacy import Fate, Line, Reason
+from crm.sight import MayNotReveal, Role
 
-cli = typer.Typer(help="一位会员：导出全部资料、抹除；按时间清理", no_args_is_help=True)
+cli = typer.Typer(help="一位会员：会员卡、导出全部资料、抹除；按时间清理", no_args_is_help=True)
 out = Console()
 FATES = {Fate.GONE: "删除", Fate.BLANKED: "抹去内容", Fate.KEPT: "保留"}
 EXPORTED = "export"
@@ -38,6 +41,35 @@ Who = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="真的做；不写就只看看会怎样")]
 By = Annotated[str, typer.Option(help="谁做的，记在底账里；不写就是当前系统用户")]
+
+
+@cli.command("show")
+def show_card(
+    who: Who,
+    role: Annotated[Role, typer.Option(help="按谁的权限看")] = Role.MANAGER,
+    reveal: Annotated[str, typer.Option(help="看明文手机号，写明为什么；会记一条底账", metavar="为什么")] = "",
+) -> None:
+    """A member's card: who, how they stand and why, what they bought, what happened."""
+    settings, now = read_settings(), SystemClock().now()
+    member, vault = _run(settings, lambda sessions: _find(sessions, who, settings)), _vault(settings)
+
+    async def look(sessions: Sessions) -> Card:
+        async with sessions.read() as session:
+            return await card.read(session, member.id, role=role, vault=vault, now=now)
+
+    async def plain(sessions: Sessions) -> list[str]:
+        if vault is None:
+            _fail("没有设置 SIYU_DATA_KEY，打不开手机号。")
+        async with sessions.begin() as session:
+            by = getpass.getuser()
+            return await sight.reveal(session, vault, member.id, role=role, userid=by, because=reveal, now=now)
+
+    member_card.show(out, _run(settings, look))
+    if reveal:
+        try:
+            out.print("明文手机号：" + "、".join(_run(settings, plain)))
+        except MayNotReveal:
+            _fail("这个角色不能看明文手机号。")
 
 
 @cli.command()

@@ -86,3 +86,14 @@ def test_retention_says_what_is_too_old_and_clears_it_when_told(shop: Path) -> N
     assert status == 0 and "企业微信的回调" in said and "--yes" in said
     status, said = run("retention", "--yes")
     assert status == 0 and "清理了" in said
+
+
+def test_a_card_is_shown_and_a_phone_only_for_a_reason(shop: Path) -> None:
+    status, said = run("show", CUSTOMER)
+    assert status == 0, said
+    assert "印记姓名" in said and "138****8000" in said and "付款 ¥88.00" in said
+    assert PHONE not in said
+    status, said = run("show", CUSTOMER, "--reveal", "约送货")
+    assert status == 0 and PHONE in said
+    status, said = run("show", CUSTOMER, "--role", "auditor", "--reveal", "看看")
+    assert status == 2 and PHONE not in said and "印记姓名" not in said

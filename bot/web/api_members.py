@@ -1,0 +1,81 @@
+"""API calls about one member: the card for a staff screen, and the erasure with its dry run."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, RootModel
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.privacy import EVERYTHING
+from bot.web.api import Call
+from bot.web.api_orders import Body, MemberUnknown
+from crm import card, members, privacy
+from crm.base.secrets import Vault
+from crm.card import Card
+from crm.models.member import Member
+from crm.privacy import Fate, Reason
+from crm.sight import Role
+
+
+class CardIn(BaseModel):
+    """role: of whoever looks at the screen; what they may not see is masked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role = Role.AGENT
+
+
+class CardOut(RootModel[Card]):
+    """Everything a staff screen shows of one member."""
+
+
+class ErasureIn(Body):
+    """Without confirm: what would go and what stays, and nothing happens. With it there is no way back."""
+
+    confirm: bool = False
+    reason: Reason = Reason.ASKED
+
+
+class ErasureLine(BaseModel):
+    table: str
+    title: str
+    fate: Fate
+    rows: int
+    why: str
+
+
+class ErasureOut(BaseModel):
+    """receipt: its number; none after a dry run."""
+
+    receipt: str | None
+    lines: list[ErasureLine]
+
+
+def member_calls(vault: Vault | None) -> Sequence[Call]:
+    """vault: opens phones for their mask."""
+
+    async def show_card(session: AsyncSession, body: CardIn, *, now: datetime, code: str) -> CardOut:
+        member = await _get(session, code)
+        return CardOut(await card.read(session, member.id, role=body.role, vault=vault, now=now))
+
+    return (
+        Call("GET", "/members/{code}/card", "A member's card, masked by role", CardIn, CardOut, show_card),
+        Call("POST", "/members/{code}/erasure", "Erase a member; a dry run first", ErasureIn, ErasureOut, erase),
+    )
+
+
+async def erase(session: AsyncSession, body: ErasureIn, *, now: datetime, code: str) -> ErasureOut:
+    member = await _get(session, code)
+    if not body.confirm:
+        found = await privacy.plan(session, await privacy.subject_of(session, member.id), EVERYTHING)
+        lines = [ErasureLine.model_validate(line, from_attributes=True) for line in found]
+        return ErasureOut(receipt=None, lines=lines)
+    made = await privacy.erase(session, member.id, EVERYTHING, by="api", reason=body.reason, now=now)
+    return ErasureOut(receipt=made.number, lines=[ErasureLine.model_validate(line) for line in made.lines])
+
+
+async def _get(session: AsyncSession, code: str) -> Member:
+    member = await members.find_by_code(session, code)
+    if member is None:
+        raise MemberUnknown
+    return member
