@@ -28,7 +28,7 @@ from crm.models.loyalty import Level, LotState, MemberLevel, PointAccount, Point
 from crm.models.member import Member
 from crm.models.order import MemberOrders, Order, OrderLine
 from crm.models.rfm import MemberRfm
-from crm.segment_leaves import bucket_of, counted, within
+from crm.segment_leaves import bucket_of, counted, of_article, within
 from crm.segment_words import GENDERS, SOURCES, STAGES, period, yuan
 
 
@@ -111,7 +111,7 @@ def _(leaf: Ordered, member_id: int, now: datetime) -> Any:
     mine = (Order.member_id == member_id, *counted(), *within(Order.paid_at, leaf.when, now))
     if not (leaf.skus or leaf.categories):
         return sa.select(sa.func.count(), sa.func.sum(Order.paid_fen - Order.refunded_fen)).where(*mine)
-    article = sa.or_(OrderLine.sku.in_(leaf.skus), OrderLine.category.in_(leaf.categories))
+    article = of_article(leaf)
     spent = sa.func.sum(OrderLine.quantity * OrderLine.price_fen)
     bought = sa.select(sa.func.count(Order.id.distinct()), spent).join(OrderLine, OrderLine.order_id == Order.id)
     return bought.where(*mine, article)

@@ -123,13 +123,14 @@ class Contact(Base):
             postgresql_where=sa.text("ended_at IS NULL"),
         ),
         sa.Index(None, "external_userid"),
+        sa.Index(None, "member_id", "ended_at"),  # whether somebody is a contact now is read from the index alone
         sa.CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="end_is_whole"),
         sa.CheckConstraint("ended_at IS NULL OR ended_at >= added_at", name="ends_after_it_began"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     staff_id: Mapped[int] = mapped_column(sa.ForeignKey("staff.id"))
-    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"))
     external_userid: Mapped[str] = mapped_column(sa.String(64))  # a merged member may have several
     added_at: Mapped[datetime]
     told_at: Mapped[datetime]  # newest instant at which WeCom says it was added: tells a late "lost" of an older spell

@@ -26,7 +26,7 @@ class Order(Base):
     __tablename__ = "orders"
     __table_args__ = (
         sa.UniqueConstraint("source", "external_no"),
-        sa.Index(None, "member_id", "paid_at"),
+        sa.Index(None, "member_id", "paid_at", "paid_fen", "refunded_fen"),  # whether they bought, without the rows
         sa.Index(None, "paid_on"),
         sa.CheckConstraint("total_fen >= 0", name="total_not_negative"),
         sa.CheckConstraint("refunded_fen >= 0 AND refunded_fen <= paid_fen", name="refunds_within_payment"),
