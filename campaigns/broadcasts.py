@@ -232,13 +232,13 @@ def asked(task: Task, msgid: str, unreachable: Collection[str], *, now: datetime
     run_id = sa.select(Broadcast.run_id).where(Broadcast.id == task.id).scalar_subquery()
     mine = (Delivery.run_id == run_id, Delivery.status == DeliveryStatus.QUEUED)
     lost = (Delivery.member_id.in_(of_mine.where(Copy.external_userid.in_(unreachable))), *mine)
-    return [
-        sa.update(Delivery).where(*lost).values(status=DeliveryStatus.FAILED, reason=deliveries.UNREACHABLE),
-        sa.update(Run).where(Run.id == run_id).values(failed=Run.failed + len(unreachable)),
-        sa.update(Delivery).where(Delivery.member_id.in_(of_mine), *mine).values(status=DeliveryStatus.ASKED),
+    return [  # the broadcast first: whoever looks at it locks it first as well
         sa.update(Broadcast)
         .where(Broadcast.id == task.id, Broadcast.status == BroadcastStatus.WAITING)
         .values(status=BroadcastStatus.ASKED, msgid=msgid, asked_at=now, poll_at=now + POLL_FIRST),
+        sa.update(Delivery).where(*lost).values(status=DeliveryStatus.FAILED, reason=deliveries.UNREACHABLE),
+        sa.update(Delivery).where(Delivery.member_id.in_(of_mine), *mine).values(status=DeliveryStatus.ASKED),
+        sa.update(Run).where(Run.id == run_id).values(failed=Run.failed + len(unreachable)),
     ]
 
 
