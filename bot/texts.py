@@ -140,6 +140,23 @@ LEVEL_NEXT = "近 {days} 天实付 {growth} 元，再消费 {missing} 元就能�
 LEVEL_TOP = "近 {days} 天实付 {growth} 元，已经是最高等级啦。"
 LEVEL_GRACE = "保级提醒：{day}前再消费 {missing} 元，就能保住{name}。"
 LEVEL_NONE = "普通会员"
+COUPONS_NONE = "您的券包里现在没有券。回复「领券」看看有什么可以领。"
+COUPONS_HEAD = "您的券："
+COUPONS_TAIL = "有待付款的订单时，回复「用券 券码」就能用上。"
+COUPON_USED = "已经用在订单 {order} 上：{saved}。30 分钟内付款有效，过时券会回到您的券包。"
+COUPON_NO_ORDER = "您现在没有待付款的订单。下单后再回复「用券 券码」，或结算时输入券码：\n{line}"
+COUPON_UNFIT = {
+    "scope": "这张券不能用在这个订单的商品上，券还在您的券包里。",
+    "threshold": "还差 {missing} 元就能用这张券了，券还在您的券包里。",
+    "nothing_left": "这个订单已经没有可以再减的了，券还在您的券包里。",
+    "not_together": "这张券不能和别的券一起用，券还在您的券包里。",
+}
+CLAIM_HEAD = "现在可以领的券，回复一行就能领："
+CLAIM_NONE = "现在没有可以领的券，有新的会告诉您。"
+CLAIM_UNKNOWN = "没有找到「{key}」这张券。回复「领券」看看现在有什么。"
+CLAIMED = "领到啦！\n{line}"
+EXCHANGE_HEAD = "积分可以换这些，回复一行就能换："
+EXCHANGED = "用 {points} 积分换到了：\n{line}"
 
 # What staff read
 
@@ -173,6 +190,16 @@ REFUSALS: dict[str, str] = {
     "ticket.taken": "这位客户已由同事接待。",
     "ticket.closed": "这张工单已经结束。",
     "points.not_enough": "积分不够：需要 {points} 分，您现在可用 {available} 分。",
+    "offer.not_found": "没有找到这个优惠，请检查一下再试。",
+    "offer.not_open": "这个优惠现在不能领：还没开始，或者已经结束。",
+    "offer.sold_out": "抱歉，这个优惠已经领完了。",
+    "offer.limit_reached": "您已经领过啦，每人最多 {per_member} 张。",
+    "offer.budget_spent": "抱歉，这个活动的优惠已经用完了。",
+    "offer.not_for_points": "这个优惠不能用积分换。",
+    "coupon.not_found": "您的券包里没有这张券，请检查一下券码。",
+    "coupon.expired": "抱歉，这张券已经过期了。",
+    "coupon.spent": "这张券已经用过了。",
+    "coupon.in_use": "这张券已经用在订单 {order_no} 上，付款或取消那个订单后再试。",
     "window.spent": "48 小时内的 5 条消息已用完，要等客户再发一条消息。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"

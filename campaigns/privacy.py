@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
+from campaigns.models.offer import Coupon, Offer, OfferTaken
 from crm.privacy import Condition, Fate, Holding, Subject, of_member
 
 
@@ -25,12 +26,15 @@ DECISIONS: Sequence[Holding] = (
     of_member(MarketingHold, "暂不打扰", Fate.GONE),
     Holding(model=Delivery, title="活动打算发和发过的", whose=_deliveries, fate=Fate.GONE),
     Holding(model=Copy, title="群发任务里的名字", whose=_copies, fate=Fate.GONE),
+    of_member(Coupon, "优惠券", Fate.GONE),
+    of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
     of_member(Conversion, "算在活动上的订单", Fate.GONE),
 )
 NOBODY: dict[type[Any], str] = {
     Batch: "a range of numbers",
     Broadcast: "a task of the staff's",
     Campaign: "the shop's own plans",
+    Offer: "what the shop promises",
     Run: "when a campaign went out",
     SendingStop: "the shop's emergency brake",
 }

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from campaigns import coupon_days, coupons
+from campaigns.coupon_terms import OrderRef
 from crm import (
     identities,
     level_changes,
@@ -38,6 +40,7 @@ from crm.levels import LevelMoved
 from crm.lifecycle import StageMoved
 from crm.member_tags import MemberTagged, MemberUntagged
 from crm.members import MemberEnrolled
+from crm.models.order import Order
 from crm.orders import OrderCancelled, OrderChanged, OrderPaid, OrderRefunded
 from crm.point_ledger import PointsActivated, PointsMoved
 
@@ -146,6 +149,30 @@ async def keep_points_of_order(
         await point_orders.follow(session, event.order_id, now=now)
 
 
+@reacts_to(OrderPaid)
+async def spend_coupons(session: AsyncSession, event: OrderPaid, *, now: datetime) -> None:
+    """What an order holds is spent when it is paid."""
+    await coupons.redeem_order(session, await _order(session, event.order_id), now=now)
+
+
+@reacts_to(OrderCancelled)
+async def release_coupons(session: AsyncSession, event: OrderCancelled, *, now: datetime) -> None:
+    """An order that nobody pays gives back what it holds."""
+    await coupons.release_order(session, await _order(session, event.order_id), now=now)
+
+
+@reacts_to(OrderRefunded)
+async def return_coupons(session: AsyncSession, event: OrderRefunded, *, now: datetime) -> None:
+    """When all of its money went back, so do its coupons."""
+    if event.is_full and event.order_id is not None:
+        await coupons.return_order(session, await _order(session, event.order_id), now=now)
+
+
+async def _order(session: AsyncSession, order_id: int) -> OrderRef:
+    order = await session.get_one(Order, order_id)
+    return OrderRef(order.source, order.external_no)
+
+
 @reacts_to(MembersMerged)
 async def join_standings(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
     """One person has one score, one stage, one level and one birthday; the points of one pay what the other owes."""
@@ -155,6 +182,7 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await level_changes.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
     await point_returns.follow_merge(session, event.kept_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
+    await coupon_days.follow_people(session, event.kept_id, event.absorbed_id)
     await _judge(session, event.kept_id, now=now)
     await segments.follow(session, [event.absorbed_id], now=now)  # who is merged leaves them all, and is told to
 
@@ -169,6 +197,7 @@ async def part_standings(session: AsyncSession, event: MergeUndone, *, now: date
     await lifecycle.judge_members(session, both, now=now)
     await level_changes.part(session, event.kept_id, event.absorbed_id, now=now)
     await point_returns.part(session, event.kept_id, event.absorbed_id, now=now)
+    await coupon_days.follow_people(session, *both)
     for member_id in both:
         await _judge(session, member_id, now=now)
 
