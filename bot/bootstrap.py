@@ -7,11 +7,16 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 from aiohttp import web
 
 from bot.app import App, Shop
+from bot.archive.keys import PrivateKeys, WrongPrivateKey
+from bot.archive.lines import ArchiveChoices
+from bot.archive.reader import ArchiveReader
+from bot.archive.source import Bridge
 from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
 from bot.faq.learning import Learning
@@ -29,7 +34,7 @@ from bot.metrics import LOOPS_FAILED
 from bot.nightly import Nightly
 from bot.reactions import reactions as edge
 from bot.retention import Retention
-from bot.settings import Settings, rfm_rule
+from bot.settings import Settings, WrongSettings, rfm_rule
 from bot.web.api import Api
 from bot.web.api_coupons import CALLS as COUPON_CALLS
 from bot.web.api_members import member_calls
@@ -139,7 +144,7 @@ async def running(
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
-            stack.push_async_callback(_stop_all, _start_all({"pictures": pictures.run}))
+            stack.push_async_callback(_stop_all, _start_all({"pictures": pictures.run, **_archive(service, http)}))
         if serves_web:
             await inbox.start()
             stack.push_async_callback(inbox.stop)
@@ -206,6 +211,23 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "mass_sends": mass_sends.run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
+
+
+def _archive(service: Service, http: aiohttp.ClientSession) -> Mapping[str, Loop]:
+    """The reader of the chat archive, where the shop has it. Raises WrongSettings for a key file that holds none."""
+    settings, chosen = service.settings, service.settings.archive
+    if chosen.url is None or chosen.secret is None:
+        return {}
+    try:
+        keys = PrivateKeys.load(chosen.private_keys)
+    except WrongPrivateKey as wrong:
+        raise WrongSettings(f"SIYU_ARCHIVE__PRIVATE_KEYS: {wrong}") from None
+    choices = ArchiveChoices(
+        chosen.keywords, chosen.unanswered_after, chosen.kept, chosen.poll, settings.handoff.supervisors
+    )
+    agreements = partial(service.client.archive.room_agreements, app=settings.main_app)
+    bridge = Bridge(http, chosen.url, chosen.secret.get_secret_value())
+    return {"archive": ArchiveReader(service.app, bridge, keys, agreements, choices).run}
 
 
 async def _listen(service: Service, stack: AsyncExitStack) -> None:

@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 CALLBACKS = Counter("siyu_callbacks_total", "Callbacks by app and what became of them", ["app", "outcome"])
 TURNS = Counter("siyu_turns_total", "Inbound kf messages by how they ended", ["outcome"])
 MENTIONS = Counter("siyu_mentions_total", "Messages to AI bots by how they ended", ["outcome"])
+ARCHIVED = Counter("siyu_archived_total", "Records read from the chat archive by kind", ["kind"])
 PULLED = Counter("siyu_kf_pulled_total", "New kf messages pulled", ["open_kfid"])
 SENDS = Counter("siyu_sends_total", "Messages on their way out by lane and how the try ended", ["lane", "outcome"])
 SEND_SECONDS = Histogram(

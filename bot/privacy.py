@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from bot.models.api import ApiReply
+from bot.models.archive import ArchiveAgreement, ArchiveCount, ArchivedLine, ArchiveState
 from bot.models.conversation import Conversation, KfSend
 from bot.models.faq import (
     FaqArticle,
@@ -50,7 +51,16 @@ def _tickets(who: Subject) -> Condition:
 
 
 def _questions(who: Subject) -> Condition:
-    return FaqQuestion.conversation_id.in_(sa.select(Conversation.id).where(_conversations(who)))
+    asked = FaqQuestion.conversation_id.in_(sa.select(Conversation.id).where(_conversations(who)))
+    return sa.or_(asked, FaqQuestion.asker.in_(who.external_userids))
+
+
+def _archived(who: Subject) -> Condition:
+    return ArchivedLine.sender.in_(who.external_userids)
+
+
+def _agreements(who: Subject) -> Condition:
+    return ArchiveAgreement.person.in_(who.external_userids)
 
 
 def _labels(who: Subject) -> Condition:
@@ -119,11 +129,15 @@ EDGE: Sequence[Holding] = (
         why="别人也这样问；标题换成别人的问法",
         blank={"label": _another_label()},
     ),
+    Holding(model=ArchivedLine, title="客户群里说过的话（会话存档）", whose=_archived, fate=Fate.GONE),
+    Holding(model=ArchiveAgreement, title="是否同意会话存档", whose=_agreements, fate=Fate.GONE),
     Holding(model=CallbackRow, title="企业微信的回调", whose=_callbacks, fate=Fate.GONE),
 )
 NOBODY: dict[type[Any], str] = {
     **privacy_tables.NOBODY,
     **decisions.NOBODY,
+    ArchiveCount: "numbers of records by day and kind",
+    ArchiveState: "how far a reading has come",
     ApiReply: "order and refund numbers with what became of them, for thirty days",
     BotMention: "what our own people asked the bot inside the company",
     FaqArticle: "the shop's own words",

@@ -127,7 +127,9 @@ async def handoff(session: AsyncSession, *, since: datetime, until: datetime, no
             .where(*opened, TicketStep.kind == StepKind.BREACHED, TicketStep.note == "resolution")
         )
     )
-    asked = sa.and_(FaqQuestion.asked_at >= since, FaqQuestion.asked_at < until)
+    asked = sa.and_(
+        FaqQuestion.asked_at >= since, FaqQuestion.asked_at < until, FaqQuestion.conversation_id.is_not(None)
+    )
     wrote = sa.and_(
         InboundMessage.origin == Origin.CUSTOMER, InboundMessage.sent_at >= since, InboundMessage.sent_at < until
     )

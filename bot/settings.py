@@ -74,6 +74,22 @@ class BotSettings(BaseModel, frozen=True):
         _check_shapes(self.token, self.aes_key)
 
 
+class ArchiveSettings(BaseModel, frozen=True):
+    """SIYU_ARCHIVE__…: the chat archive (会话内容存档), where the shop has licensed it. Off without a URL."""
+
+    url: Address | None = None  # of the bridge to the vendor's SDK
+    secret: SecretStr | None = None  # the bridge wants it as a bearer token
+    private_keys: dict[int, Path] = {}  # version -> PEM file; JSON
+    keywords: tuple[str, ...] = ()  # the group's owner is told when a customer says one
+    unanswered_after: timedelta = timedelta(minutes=30)  # then a question in a group joins the list of misses
+    kept: timedelta = timedelta(days=5)  # what was said in groups
+    poll: timedelta = timedelta(seconds=60)  # without a notice: notices get lost
+
+    def model_post_init(self, _context: Any) -> None:
+        if self.url is not None and (self.secret is None or not self.private_keys):
+            raise ValueError("ARCHIVE__URL needs ARCHIVE__SECRET and ARCHIVE__PRIVATE_KEYS beside it")
+
+
 class HandoffSettings(BaseModel, frozen=True):
     """SIYU_HANDOFF__…: when and how a person takes over. Lists and mappings are written as JSON."""
 
@@ -174,6 +190,7 @@ class Settings(BaseSettings):
     apps: dict[str, WecomApp] = Field(min_length=1)  # SIYU_APPS__MAIN__SECRET, SIYU_APPS__MAIN__AGENT_ID, …
     main_app: str = "main"  # the app that calls kf and customer contact
     bots: dict[str, BotSettings] = {}  # SIYU_BOTS__HELPER__TOKEN, …
+    archive: ArchiveSettings = ArchiveSettings()
     shop_name: str = "本店"
     service_hours: Hours = USUAL_HOURS  # told to customers, and what the clocks of a handoff run in
     handoff: HandoffSettings = HandoffSettings()

@@ -182,6 +182,12 @@ STAFF_NOBODY_ELSE = "现在没有其他同事可以接手，客户「{customer}�
 STAFF_NOT_YOURS = "只有正在接待的同事才能转出这位客户。"
 SLA_WARNED = "提醒：工单 {number}，客户「{customer}」（{reason}）的{clock}将在{when}到期，请尽快处理。"
 SLA_BREACHED = "超时：工单 {number}，客户「{customer}」（{reason}）的{clock}已在{when}到期，请主管跟进。接待：{who}。"
+ARCHIVE_ALARM = (
+    "客户群「{group}」里，{customer}可能需要您（{reason}）：「{quote}」。机器人不会在群里说话，请您尽快回复或私下联系。"
+)
+ARCHIVE_KEYWORD = "客户群「{group}」里，{customer}提到了「{word}」：「{quote}」"
+ARCHIVE_SOMEBODY = "一位客户"
+ARCHIVE_NAMELESS = "未命名的群"
 SLA_CLOCKS = {"first_response": "首次回复", "resolution": "解决时限"}
 
 REFUSALS: dict[str, str] = {

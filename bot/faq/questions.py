@@ -32,6 +32,12 @@ def record_mention(
     session.add(FaqQuestion(mention_id=mention_id, asker=asker, **_decided(match, text, now=now)))
 
 
+def record_archived(session: AsyncSession, match: Match, *, msgid: str, asker: str, text: str, now: datetime) -> None:
+    """Keep a question that nobody answered in a customer group; what the bot could only have guessed is open too."""
+    decided = {**_decided(match, text, now=now), "unanswered": match.kind != "answer"}
+    session.add(FaqQuestion(archived_msgid=msgid, asker=asker, **decided))
+
+
 def _decided(match: Match, text: str, *, now: datetime) -> dict[str, Any]:
     return {
         "text": text[:TEXT_CHARS],

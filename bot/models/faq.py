@@ -116,6 +116,7 @@ class FaqQuestion(Base):
             postgresql_where=sa.text("cluster_id IS NULL AND unanswered"),
         ),
         sa.Index(None, "cluster_id"),
+        sa.Index(None, "asker"),
         sa.CheckConstraint("(inbound_id IS NULL) = (conversation_id IS NULL)", name="said_in_its_conversation"),
     )
 
@@ -123,6 +124,7 @@ class FaqQuestion(Base):
     conversation_id: Mapped[int | None] = mapped_column(sa.ForeignKey("conversations.id"))  # None: asked in a group
     inbound_id: Mapped[int | None] = mapped_column(sa.ForeignKey("inbound_messages.id"), unique=True)
     mention_id: Mapped[int | None] = mapped_column(sa.ForeignKey("bot_mentions.id"), unique=True)
+    archived_msgid: Mapped[str | None] = mapped_column(sa.String(128), unique=True)  # asked in a customer group
     asker: Mapped[str | None] = mapped_column(sa.String(64))  # in a group: userid or external_userid
     text: Mapped[str]  # several quick lines are one question
     decision: Mapped[str] = mapped_column(sa.String(16))  # answer, suggest or miss

@@ -1,6 +1,7 @@
 """What people see: every conversation as a list of messages, and which customer and employee looks at it."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -60,6 +61,7 @@ class Chats:
         self._of_customer: dict[str, dict[str, Chat]] = {}
         self._names: dict[str, tuple[str, str]] = {}  # kf accounts and groups: ref -> (name, avatar)
         self.seq = 0
+        self.listeners: list[Callable[[Chat, Message], None]] = []  # told of every message when it appears
 
     # finding
 
@@ -117,6 +119,8 @@ class Chats:
             chat.read_to[sender] = self.seq
         chat.messages.append(message)
         self._show(chat, message)
+        for listener in self.listeners:
+            listener(chat, message)
         return message
 
     def recall(self, chat: Chat, seq: int, *, by: str) -> Message:

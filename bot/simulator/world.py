@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from bot.simulator.aibots import AiBots
+from bot.simulator.archive import Archive
 from bot.simulator.chats import Chats, Message
 from bot.simulator.contacts import Contacts, Follow
 from bot.simulator.corp import App, CallbackTarget, Corp, Customer, Staff
@@ -35,6 +36,7 @@ class World:
         self.notices = Notices(self.corp)
         self.webhooks = Webhooks(self.corp, self.media)
         self.aibots = AiBots(self.corp, self.chats)
+        self.archive = Archive(self.corp, self.chats, self.groups)
         self.visitors = Visitors(self.corp, self.contacts)
 
     # seeding

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 
 from bot.wecom.api.aibot import AibotApi
+from bot.wecom.api.archive import ArchiveApi
 from bot.wecom.api.broadcasts import BroadcastsApi
 from bot.wecom.api.call import Caller
 from bot.wecom.api.contacts import ContactsApi
@@ -49,3 +50,4 @@ class WecomClient:
         self.staff = StaffApi(caller, {name: key.agent_id for name, key in apps.items()})
         self.media = MediaApi(caller)
         self.aibot = AibotApi(caller)
+        self.archive = ArchiveApi(caller)

@@ -44,6 +44,7 @@ class InboxWorker:
             events.TagChanged: sync.take_tag_event,
             events.KfAccountAuthChanged: upkeep.take_accounts_event,
             events.CardPressed: presses.take,
+            events.MsgAuditNotify: self._read_archive,
         }
 
     async def run(self) -> None:
@@ -118,6 +119,10 @@ class InboxWorker:
             await self._again(row, f"{type(bug).__name__}: {bug}")
         else:
             await self._close(row, Handling.DONE)
+
+    async def _read_archive(self, _event: events.MsgAuditNotify) -> None:
+        """It only says that there is something."""
+        self._app.peers.tap("archive")
 
     async def _again(self, row: CallbackRow, why: str) -> None:
         now = self._app.clock.now()

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.models.archive import ArchiveAgreement, ArchivedLine, Speaker
 from bot.models.conversation import Conversation, KfSend
 from bot.models.faq import FaqCluster, FaqQuestion
 from bot.models.gateway import CallbackRow, Handling, InboundMessage
@@ -36,6 +37,7 @@ from crm.early_news import Early, News
 from crm.identities import Person, shop_account
 from crm.member_tags import TagSource
 from crm.members import Profile
+from crm.models.group import Group
 from crm.models.lifecycle import DateKind
 from crm.models.loyalty import (
     CheckIn,
@@ -61,7 +63,7 @@ CUSTOMER, OTHER_ID = "wm-marked-customer", "wm-marked-second"
 MARKS = (
     *(CUSTOMER, OTHER_ID, "un-marked", "op-marked", "acc-marked", PHONE, "13800138000", "印记姓名", "印记头像"),
     *("印记备注", "印记描述", "印记昵称", "印记孩子", "印记原话", "印记退订词", "印记为什么", "印记评价", "印记回复"),
-    *("印记问题", "印记卡片", "印记失败", "印记积分", "印记等级", "state-marked"),
+    *("印记问题", "印记群聊", "印记群问", "印记卡片", "印记失败", "印记积分", "印记等级", "state-marked"),
 )
 
 
@@ -246,6 +248,25 @@ async def _edge(session: AsyncSession, member_id: int, clock: FrozenClock) -> No
             cluster_id=cluster.id,
             asked_at=now,
         )
+    )
+    group_id = await session.scalar(sa.select(Group.id).limit(1))
+    assert group_id is not None
+    session.add_all(
+        [
+            ArchivedLine(
+                msgid="a1", group_id=group_id, speaker=Speaker.CUSTOMER, sender=CUSTOMER, text="印记群聊", said_at=now
+            ),
+            ArchiveAgreement(group_id=group_id, person=CUSTOMER, agreed=True, asked_at=now),
+            FaqQuestion(
+                archived_msgid="a1",
+                asker=CUSTOMER,
+                text="印记群问",
+                decision="miss",
+                hits=[],
+                unanswered=True,
+                asked_at=now,
+            ),
+        ]
     )
     to = lanes.KfAddress(talk.id, "wk1", CUSTOMER, member_id)
     reply = lanes.kf_message(to, {"msgtype": "text", "text": {"content": "印记回复"}}, because=("m1",), deadline=None)

@@ -3,6 +3,7 @@
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { addresses } from "./addresses.js";
+import { archive } from "./archive.js";
 import { bots } from "./bots.js";
 import { callbacks } from "./callbacks.js";
 import { calls } from "./calls.js";
@@ -12,7 +13,7 @@ import { groups } from "./groups.js";
 import { robots } from "./robots.js";
 
 const REFRESH_MS = 2000;
-const PARTS = [clock(), callbacks(), faults(), addresses(), groups(), robots(), bots(), calls()];
+const PARTS = [clock(), callbacks(), faults(), addresses(), groups(), robots(), bots(), archive(), calls()];
 
 /** A part is {element, path, show(answer)}: asked again after anything was changed, and every two seconds while visible. */
 async function refresh() {
