@@ -3,6 +3,7 @@
 from bot import texts
 from bot.texts import yuan
 from campaigns.coupon_terms import CouponUnfit
+from campaigns.ladders import EVERYBODY, Given
 from campaigns.models.offer import Coupon, CouponStatus, Offer, OfferKind
 from campaigns.offer_rules import Quote
 from crm.base.clock import SHANGHAI
@@ -40,6 +41,15 @@ def used(quoted: Quote, order_no: str) -> str:
     saved = f"省了 {yuan(quoted.discount_fen)} 元，应付 {yuan(quoted.to_pay_fen)} 元"
     return texts.COUPON_USED.format(order=order_no, saved=f"{saved}，另有赠品" if gift and quoted.discount_fen else
                                     "会随单送赠品" if gift else saved)  # fmt: skip
+
+
+def given(found: Given) -> str:
+    """What a member got of a tiered offer, and why that."""
+    got = f"{found.points} 积分"
+    if found.coupon is not None and found.offer is not None:
+        got = line(found.coupon, found.offer)
+    why = texts.LADDER_EVERYBODY if found.reason == EVERYBODY else texts.LADDER_WHY.format(tier=found.tier)
+    return texts.LADDER_GIVEN.format(why=why, got=got)
 
 
 def unfit(refusal: CouponUnfit) -> str:

@@ -155,6 +155,9 @@ CLAIM_HEAD = "现在可以领的券，回复一行就能领："
 CLAIM_NONE = "现在没有可以领的券，有新的会告诉您。"
 CLAIM_UNKNOWN = "没有找到「{key}」这张券。回复「领券」看看现在有什么。"
 CLAIMED = "领到啦！\n{line}"
+LADDER_GIVEN = "{why}\n{got}"
+LADDER_WHY = "您是我们的{tier}会员，这份是给您的："
+LADDER_EVERYBODY = "这份是给您的："
 EXCHANGE_HEAD = "积分可以换这些，回复一行就能换："
 EXCHANGED = "用 {points} 积分换到了：\n{line}"
 
@@ -202,6 +205,7 @@ REFUSALS: dict[str, str] = {
     "offer.limit_reached": "您已经领过啦，每人最多 {per_member} 张。",
     "offer.budget_spent": "抱歉，这个活动的优惠已经用完了。",
     "offer.not_for_points": "这个优惠不能用积分换。",
+    "ladder.no_tier": "抱歉，这份礼物这次没有适合您的，或者已经送完了。",
     "coupon.not_found": "您的券包里没有这张券，请检查一下券码。",
     "coupon.expired": "抱歉，这张券已经过期了。",
     "coupon.spent": "这张券已经用过了。",

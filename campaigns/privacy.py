@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
-from campaigns.models.offer import Coupon, Offer, OfferTaken
+from campaigns.models.offer import Coupon, Ladder, LadderGift, Offer, OfferTaken
 from crm.privacy import Condition, Fate, Holding, Subject, of_member
 
 
@@ -27,6 +27,7 @@ DECISIONS: Sequence[Holding] = (
     Holding(model=Delivery, title="活动打算发和发过的", whose=_deliveries, fate=Fate.GONE),
     Holding(model=Copy, title="群发任务里的名字", whose=_copies, fate=Fate.GONE),
     of_member(Coupon, "优惠券", Fate.GONE),
+    of_member(LadderGift, "阶梯优惠里得到的", Fate.GONE),
     of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
     of_member(Conversion, "算在活动上的订单", Fate.GONE),
 )
@@ -34,6 +35,7 @@ NOBODY: dict[type[Any], str] = {
     Batch: "a range of numbers",
     Broadcast: "a task of the staff's",
     Campaign: "the shop's own plans",
+    Ladder: "what the shop promises",
     Offer: "what the shop promises",
     Run: "when a campaign went out",
     SendingStop: "the shop's emergency brake",

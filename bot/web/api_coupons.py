@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.web.api import Call
 from bot.web.api_orders import Body, Fen, MemberUnknown, Name, NobodyNamed, WhoIn
-from campaigns import coupons, offers
+from campaigns import coupons, ladders, offers
 from campaigns.coupon_terms import OrderRef
+from campaigns.ladders import LadderDraft
 from campaigns.models.offer import Coupon, CouponStatus, Offer, OfferKind
 from campaigns.offer_rules import Basket, Line, Quote
 from campaigns.offers import Draft
@@ -55,6 +56,51 @@ class CouponOut(BaseModel):
 
 class CouponsOut(BaseModel):
     coupons: list[CouponOut]
+
+
+class RungOut(BaseModel):
+    """One tier as a member stands to it. against: what keeps them out, and how it is."""
+
+    tier: str
+    words: str
+    fits: bool
+    against: list[str]
+
+
+class LadderOut(BaseModel):
+    key: str
+    title: str
+    tiers: list[str]
+
+
+class StandingIn(WhoIn):
+    """A tiered offer, and the member who is asked about."""
+
+    key: Annotated[str, Field(min_length=1, max_length=40)]
+    source: Source = "api"
+
+
+class StandingOut(BaseModel):
+    rungs: list[RungOut]
+
+
+class GiveIn(Body):
+    """The best tier of a tiered offer for a member, once for each cause."""
+
+    key: Annotated[str, Field(min_length=1, max_length=40)]
+    source: Source = "api"
+    member: WhoIn
+    because: Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class GivenOut(BaseModel):
+    """What they got, and why that tier. passed_over: better ones that fit too and had nothing left."""
+
+    tier: str
+    reason: str
+    coupon: CouponOut | None
+    points: int
+    passed_over: list[str]
 
 
 class IssueIn(Body):
@@ -193,6 +239,36 @@ async def wallet(session: AsyncSession, body: WalletIn, *, now: datetime) -> Cou
     return CouponsOut(coupons=[_coupon(coupon, known[coupon.offer_id]) for coupon in found])
 
 
+async def put_ladder(session: AsyncSession, body: LadderDraft, *, now: datetime) -> LadderOut:
+    ladder = await ladders.put(session, body, now=now)
+    return LadderOut(key=ladder.key, title=ladder.title, tiers=[tier.name for tier in ladders.tiers_of(ladder)])
+
+
+async def standing(session: AsyncSession, body: StandingIn, *, now: datetime) -> StandingOut:
+    member_id = await _member_id(session, body, body.source)
+    rungs = await ladders.explain(session, await ladders.get(session, body.key), member_id, now=now)
+    return StandingOut(
+        rungs=[
+            RungOut(
+                tier=one.tier.name,
+                words=one.words,
+                fits=one.fits,
+                against=[f"{why.words}：{why.fact}" for why in one.against],
+            )
+            for one in rungs
+        ]
+    )
+
+
+async def give(session: AsyncSession, body: GiveIn, *, now: datetime) -> GivenOut:
+    member_id = await _member_id(session, body.member, body.source)
+    given = await ladders.give(session, body.key, member_id, because=f"api:{body.because}", now=now)
+    coupon = _coupon(given.coupon, given.offer) if given.coupon is not None and given.offer is not None else None
+    return GivenOut(
+        tier=given.tier, reason=given.reason, coupon=coupon, points=given.points, passed_over=list(given.passed_over)
+    )
+
+
 async def _member_id(session: AsyncSession, who: WhoIn, source: str) -> int:
     """A member who is known already; a stranger has no coupons."""
     person = who.person(source)
@@ -233,6 +309,9 @@ CALLS = (
     Call("POST", "/offers", "Write an offer down, or change its limits", Draft, OfferOut, put_offer),
     Call("POST", "/offers/close", "No more coupons of an offer", OfferKeyIn, OfferOut, close_offer),
     Call("GET", "/offers", "An offer and what was given of it", OfferKeyIn, OfferOut, get_offer),
+    Call("POST", "/ladders", "Write a tiered offer down, or change it", LadderDraft, LadderOut, put_ladder),
+    Call("POST", "/ladders/give", "The best tier that fits a member", GiveIn, GivenOut, give),
+    Call("GET", "/ladders", "How a member stands to every tier, and why", StandingIn, StandingOut, standing),
     Call("POST", "/coupons/issue", "A coupon for a member", IssueIn, CouponOut, issue),
     Call("POST", "/coupons/quote", "What a basket costs with coupons", QuoteIn, QuoteOut, quote),
     Call("POST", "/coupons/hold", "Hold coupons for an unpaid order", HoldIn, QuoteOut, hold),

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -124,3 +125,34 @@ class Coupon(Base):
     held_until: Mapped[datetime | None]  # an order unpaid by then gives it back
     redeemed_at: Mapped[datetime | None]
     reminded_at: Mapped[datetime | None]  # of its end
+
+
+class Ladder(Base):
+    """A tiered offer: ordered tiers, each with who it is for and what it gives. The first that fits is the best."""
+
+    __tablename__ = "ladders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(sa.String(40), unique=True)  # the shop's own name for it, and what members type
+    title: Mapped[str] = mapped_column(sa.String(60))
+    tiers: Mapped[list[Any]]  # ladders.Tier each
+    claimable: Mapped[bool] = mapped_column(default=False)
+    closed_at: Mapped[datetime | None]
+    saved_at: Mapped[datetime]
+
+
+class LadderGift(Base):
+    """What a member got of a tiered offer, once for each cause, and why that tier."""
+
+    __tablename__ = "ladder_gifts"
+    __table_args__ = (sa.UniqueConstraint("ladder_id", "member_id", "because"), sa.Index(None, "member_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ladder_id: Mapped[int] = mapped_column(sa.ForeignKey("ladders.id"))
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"))  # as whom; a merge leaves it
+    because: Mapped[str] = mapped_column(sa.String(48))
+    tier: Mapped[str] = mapped_column(sa.String(40))
+    reason: Mapped[str]  # the tier's condition in words, as it was then
+    coupon_id: Mapped[int | None] = mapped_column(sa.ForeignKey("coupons.id"))
+    points: Mapped[int] = mapped_column(default=0)
+    given_at: Mapped[datetime]

@@ -127,3 +127,20 @@ async def test_every_call_is_on_the_openapi_page(client: Client) -> None:
     page = await (await client.get("/api/openapi.json")).json()
     assert {f"/api/v1{call.path}" for call in COUPON_CALLS} <= set(page["paths"])
     assert "HoldIn" in page["components"]["schemas"] and "Draft" in page["components"]["schemas"]
+
+
+async def test_a_tiered_offer_over_http(client: Client) -> None:
+    await post(client, "/orders", {"orders": [ORDER]})
+    await post(client, "/offers", OFFER)
+    regular = {"is": "lifetime", "orders": {"least": 1}}
+    tiers = [{"name": "老客", "audience": regular, "points": 9}, {"name": "新客", "offer": OFFER["key"]}]
+    ladder = {"key": "会员礼", "title": "会员礼", "tiers": tiers}
+    assert (await post(client, "/ladders", ladder))[1]["tiers"] == ["老客", "新客"]
+    assert (await post(client, "/ladders", {**ladder, "tiers": tiers[::-1]}))[1]["error"] == "ladder.wrong"
+    query = {"key": "会员礼", "external_userid": "wm1"}
+    stands = await (await client.get("/api/v1/ladders", params=query, headers=KEY)).json()
+    assert [one["fits"] for one in stands["rungs"]] == [False, True] and stands["rungs"][0]["against"]
+    give = {"key": "会员礼", "member": WHO, "because": "march"}
+    first = (await post(client, "/ladders/give", give))[1]
+    assert (first["tier"], first["reason"], first["coupon"]["status"]) == ("新客", "所有会员", "issued")
+    assert (await post(client, "/ladders/give", give))[1] == first

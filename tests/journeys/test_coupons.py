@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot import texts
-from campaigns import offers
+from campaigns import ladders, offers
 from campaigns.models.offer import Coupon, CouponStatus
 from crm import orders, points
 from crm.order_terms import Line, Told
@@ -92,3 +92,24 @@ async def test_points_buy_a_coupon_once_and_only_if_there_are_enough(shop: Town)
         assert (await points.balance_of(session, member.id, now=shop.clock.now())).active == 50
     assert len(await coupons_of(shop)) == 1
     assert "没有找到" in await ask(shop, customer, "领券 十元券")  # not for taking
+
+
+async def test_a_tiered_gift_is_taken_by_its_name_and_once(shop: Town) -> None:
+    customer = shop.customer()
+    await put(shop, "减5", amount_fen=500, threshold_fen=0, claimable=False)
+    tiers = [
+        {"name": "老客", "audience": {"is": "lifetime", "orders": {"least": 1}}, "offer": "减5"},
+        {"name": "新朋友", "points": 30},
+    ]
+    draft = ladders.LadderDraft.model_validate({"key": "会员礼", "title": "会员礼", "tiers": tiers, "claimable": True})
+    async with shop.service.app.sessions.begin() as session:
+        await ladders.put(session, draft, now=shop.clock.now())
+    assert await ask(shop, customer, "领券 会员礼") == "这份是给您的：\n30 积分"
+    assert await ask(shop, customer, "领券 会员礼") == "这份是给您的：\n30 积分"
+    member = await member_of(shop, customer)
+    async with shop.service.app.sessions.read() as session:
+        assert (await points.balance_of(session, member.id, now=shop.clock.now())).active == 30
+    other = shop.customer("李梅")
+    await ask(shop, other, "你好")
+    await order(shop, other, 5000, paid=True)
+    assert (await ask(shop, other, "领券 会员礼")).startswith("您是我们的老客会员，这份是给您的：\n")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from bot import coupon_words, texts
 from bot.dialogue.router import Router, from_customer, says
 from bot.dialogue.turn import Reply, Turn
-from campaigns import coupons, offers, points_shop
+from campaigns import coupons, ladders, offers, points_shop
 from campaigns.coupon_terms import CouponUnfit, OrderRef
 from campaigns.models.offer import Offer
 from campaigns.offer_rules import Basket, Line
@@ -57,6 +57,10 @@ async def claim(turn: Turn, key: str) -> Reply | None:
         shown = await offers.on_show(turn.session, Offer.claimable.is_(True), now=turn.now)
         lines = [f"领券 {one.key}  {coupon_words.terms(one)}" for one in shown]
         return _list(texts.CLAIM_HEAD, lines, texts.CLAIM_NONE)
+    ladder = await ladders.find(turn.session, key)
+    if ladder is not None and ladder.claimable:
+        given = await ladders.give(turn.session, key, turn.member.id, because="chat", now=turn.now)
+        return Reply.text(coupon_words.given(given))
     offer = await offers.find(turn.session, key)
     if offer is None or not offer.claimable:
         return Reply.text(texts.CLAIM_UNKNOWN.format(key=key))
