@@ -7,6 +7,7 @@ reaction that fails stops the cursor, is tried again, and after some tries is le
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 
 Event = TypeVar("Event")
 Reaction = Callable[..., Awaitable[None]]  # (session, event, *, now)
+OfMembers = Callable[..., Awaitable[None]]  # (session, member_ids, *, now)
 Table = Mapping[str, Sequence[tuple[type[Any], Reaction]]]
 
 TOGETHER = 100
@@ -70,6 +72,29 @@ class Reactions:
             return reaction
 
         return register
+
+    def about(self, *kinds: type[Any]) -> Callable[[OfMembers], OfMembers]:
+        """Register what is done once a round for all members whom events of these types are about.
+
+        An order is told by four or five events, an import by thousands: its members are looked at once, together.
+        """
+
+        def register(reaction: OfMembers) -> OfMembers:
+            for kind in kinds:
+                self.table[kind.__name__].append((kind, _Together(reaction)))
+            return reaction
+
+        return register
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """A reaction that waits for the end of the round; to one event alone it reacts like any other."""
+
+    of_members: OfMembers
+
+    async def __call__(self, session: AsyncSession, event: Any, *, now: datetime) -> None:
+        await self.of_members(session, [event.member_id], now=now)
 
 
 reactions = Reactions()
@@ -105,16 +130,42 @@ class Reader:
                 if not await self._react(session, event, now=now):
                     break
                 done += 1
+            done = await self._react_together(session, found[:done], now=now)
             if done:
                 await events.move(session, self._cursor, to=found[done - 1])
         return done, done < len(found)
 
-    async def _react(self, session: AsyncSession, event: Recorded, *, now: datetime) -> bool:
-        """All reactions to one event, or none of them; False when it shall be tried again."""
+    async def _react_together(self, session: AsyncSession, seen: Sequence[Recorded], *, now: datetime) -> int:
+        """What is done once for the members of all these events; returns how many of the events are done with.
+
+        When it fails it is done for one event after the other, and the one that fails is treated like any that does.
+        """
+        wanted: defaultdict[OfMembers, set[int]] = defaultdict(set)
+        for event in seen:
+            for kind, reaction in self._table.get(event.name, ()):
+                if isinstance(reaction, _Together):
+                    wanted[reaction.of_members].add(event.load(kind).member_id)
+        try:
+            async with session.begin_nested():
+                for of_members, member_ids in wanted.items():
+                    await of_members(session, sorted(member_ids), now=now)
+        except Exception:
+            log.exception("events.together_failed", extra={"events": len(seen)})
+            for place, event in enumerate(seen):
+                if not await self._react(session, event, now=now, together=True):
+                    return place
+        return len(seen)
+
+    async def _react(self, session: AsyncSession, event: Recorded, *, now: datetime, together: bool = False) -> bool:
+        """All reactions to one event, or none of them; False when it shall be tried again.
+
+        together: those that are done once a round, else the others.
+        """
         try:
             async with session.begin_nested():
                 for kind, reaction in self._table.get(event.name, ()):
-                    await reaction(session, event.load(kind), now=now)
+                    if isinstance(reaction, _Together) is together:
+                        await reaction(session, event.load(kind), now=now)
         except Exception as error:
             log.exception("events.reaction_failed", extra={"event_id": event.id, "event_name": event.name})
             tries = await events.note_failure(session, self._cursor, event, f"{type(error).__name__}: {error}", now=now)
@@ -183,7 +234,7 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await point_returns.follow_merge(session, event.kept_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
     await coupon_days.follow_people(session, event.kept_id, event.absorbed_id)
-    await _judge(session, event.kept_id, now=now)
+    await judge_anew(session, [event.kept_id], now=now)
     await segments.follow(session, [event.absorbed_id], now=now)  # who is merged leaves them all, and is told to
 
 
@@ -198,31 +249,17 @@ async def part_standings(session: AsyncSession, event: MergeUndone, *, now: date
     await level_changes.part(session, event.kept_id, event.absorbed_id, now=now)
     await point_returns.part(session, event.kept_id, event.absorbed_id, now=now)
     await coupon_days.follow_people(session, *both)
-    for member_id in both:
-        await _judge(session, member_id, now=now)
+    await judge_anew(session, both, now=now)
 
 
-@reacts_to(MemberEnrolled)
-@reacts_to(OrderPaid)
-@reacts_to(OrderRefunded)
-@reacts_to(OrderCancelled)
-@reacts_to(StageMoved)
-@reacts_to(LevelMoved)
-@reacts_to(PointsMoved)
-@reacts_to(PointsActivated)
-@reacts_to(ContactAdded)
-@reacts_to(ContactLost)
-@reacts_to(GroupJoined)
-@reacts_to(GroupLeft)
-@reacts_to(OptedIn)
-@reacts_to(OptedOut)
-@reacts_to(MemberTagged)
-@reacts_to(MemberUntagged)
-async def judge_anew(session: AsyncSession, event: Any, *, now: datetime) -> None:
-    """Something about a member changed: the tags that rules put on them, and the watched segments that hold them."""
-    await _judge(session, event.member_id, now=now)
+CHANGES_A_MEMBER = (
+    *(MemberEnrolled, OrderPaid, OrderRefunded, OrderCancelled, StageMoved, LevelMoved, PointsMoved, PointsActivated),
+    *(ContactAdded, ContactLost, GroupJoined, GroupLeft, OptedIn, OptedOut, MemberTagged, MemberUntagged),
+)
 
 
-async def _judge(session: AsyncSession, member_id: int, *, now: datetime) -> None:
-    await rule_tags.follow(session, [member_id], now=now)
-    await segments.follow(session, [member_id], now=now)
+@reactions.about(*CHANGES_A_MEMBER)
+async def judge_anew(session: AsyncSession, member_ids: Sequence[int], *, now: datetime) -> None:
+    """Something about members changed: the tags that rules put on them, and the watched segments that hold them."""
+    await rule_tags.follow(session, member_ids, now=now)
+    await segments.follow(session, member_ids, now=now)
