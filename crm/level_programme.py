@@ -15,7 +15,8 @@ from crm.conditions import HasLevel, write
 from crm.level_rules import LevelRules
 from crm.loyalty_rules import RulesWrong
 from crm.models.audience import Tag
-from crm.models.loyalty import Level
+from crm.models.loyalty import Level, MemberLevel
+from crm.models.member import Member
 from crm.point_rules import Part
 
 GROUP = "会员等级"  # our tag group, and the corp tag group it is mirrored to
@@ -38,6 +39,20 @@ class ProgrammeTold(Part):
     levels: list[LevelTold]
     rules: LevelRules = LevelRules()
     mirrored: bool = True  # shown to staff in WeCom as corp tags
+
+
+async def headcount(session: AsyncSession) -> list[tuple[Level, int]]:
+    """The levels, the lowest first, with how many living members each has."""
+    living = sa.and_(Member.id == MemberLevel.member_id, Member.merged_into_id.is_(None), Member.erased_at.is_(None))
+    rows = await session.execute(
+        sa.select(Level, sa.func.count(Member.id))
+        .outerjoin(MemberLevel, MemberLevel.level_id == Level.id)
+        .outerjoin(Member, living)
+        .where(Level.retired_at.is_(None))
+        .group_by(Level.id)
+        .order_by(Level.rank)
+    )
+    return [(level, count) for level, count in rows]
 
 
 def check(told: ProgrammeTold) -> None:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import shop
+from bot.demo import loyalty, shop
 from bot.settings import BotSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator
@@ -44,11 +44,12 @@ async def run(
                 f"端口 {port} 或 {simulator_port} 已被占用，请用 --port 和 --simulator-port 换一个（{error}）"
             ) from None
         past = shop.past_orders(customers, chance, now=clock.now())
-        await _record(service.app.sessions, customers, past, clock)
+        members = await _record(service.app.sessions, customers, past, clock)
         shop.connect(simulator, f"http://127.0.0.1:{service.port}")
         simulator.world.customer_enters(shop.FIRST_CUSTOMER, shop.KF)
         say(_addresses(service.port, simulator_port))
         await _ask_first_question(simulator)
+        await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         await stop.wait()
         say("正在停止……")
@@ -57,11 +58,16 @@ async def run(
 
 async def _ask_first_question(simulator: Simulator) -> None:
     """So that a conversation is on the phone when it is first looked at; the greeting comes before the question."""
-    for _ in range(100):
-        if simulator.world.seen_by_customer(shop.FIRST_CUSTOMER, shop.KF):
+    await _until_shown(simulator, 1, seconds=15)
+    simulator.world.customer_says(shop.FIRST_CUSTOMER, shop.KF, shop.FIRST_QUESTION)
+    await _until_shown(simulator, 3, seconds=10)
+
+
+async def _until_shown(simulator: Simulator, messages: int, *, seconds: int) -> None:
+    for _ in range(20 * seconds):
+        if len(simulator.world.seen_by_customer(shop.FIRST_CUSTOMER, shop.KF)) >= messages:
             break
         await asyncio.sleep(0.05)
-    simulator.world.customer_says(shop.FIRST_CUSTOMER, shop.KF, shop.FIRST_QUESTION)
 
 
 def _settings(port: int, simulator_port: int, database_url: str) -> Settings:
@@ -99,15 +105,17 @@ def _fresh(database: Path) -> str:
 
 async def _record(
     sessions: Sessions, customers: Sequence[str], past: Sequence[shop.PastOrder], clock: MovableClock
-) -> None:
-    """The shop system's orders, as its import would bring them."""
+) -> list[int]:
+    """The shop system's orders, as its import would bring them; returns the customers as members."""
     now = clock.now()
     async with sessions.begin() as session:
         people = [identities.wechat_person(customer) for customer in customers]
+        await loyalty.open_programme(session, now=now)
         members = await identities.enrol_batch(session, people, source=MemberSource.IMPORT, now=now)
         member_of = dict(zip(customers, members, strict=True))
         told = [_told(one, member_id) for one in past if (member_id := member_of[one.external_userid]) is not None]
         await order_batches.place_all(session, told, now=now)
+    return [member_id for member_id in members if member_id is not None]
 
 
 def _told(one: shop.PastOrder, member_id: int) -> Told:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from bot.simulator.corp import CallbackTarget
 from bot.simulator.simulator import Simulator
 from crm.base.ids import code
+from crm.level_programme import GROUP
 from crm.models.order import OrderStatus
 from crm.order_terms import Line
 
@@ -45,7 +46,7 @@ GROUPS = {
     "毛球小铺 · 老客专享群": "dianzhang",
 }
 TAGS = {
-    "会员等级": ("普通", "银卡", "金卡", "黑卡"),
+    GROUP: ("普通", "银卡", "金卡", "黑卡"),
     "养宠": ("猫", "狗", "猫狗双全"),
     "来源": ("包裹卡", "门店", "老带新"),
 }
@@ -122,7 +123,8 @@ def furnish(simulator: Simulator, chance: random.Random) -> list[str]:
     tags = []
     for group, names in TAGS.items():
         _, made = world.tags.add("", group, [(name, len(names) - place) for place, name in enumerate(names)], by=None)
-        tags += [tag.id for tag in made]
+        if group != GROUP:  # the service says who has which level
+            tags += [tag.id for tag in made]
     customers = [
         world.add_customer(name, f"wmDEMO{number:010d}", gender=chance.choice((0, 1, 2, 2))).external_userid
         for number, name in enumerate(nicknames(chance), start=1)
