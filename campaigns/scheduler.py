@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from campaigns import firing
+from campaigns import attribution, firing
 from crm.base.clock import Clock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
@@ -33,7 +33,11 @@ class Job:
     run: Callable[..., Awaitable[Any]]  # (session, *, now)
 
 
-JOBS = (Job("campaigns.fire", 2.0, firing.fire_due),)
+JOBS = (
+    Job("campaigns.fire", 2.0, firing.fire_due),
+    Job("campaigns.credit", 600.0, attribution.credit_recent),
+    Job("campaigns.credit_all", 86_400.0, attribution.credit_all),
+)
 
 
 class Scheduler:

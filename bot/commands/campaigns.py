@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,7 +13,8 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.settings import Settings, campaign_review, read_settings
-from campaigns import engine, files, gate_words, reports
+from campaigns import attribution, engine, experiments, files, gate_words, reports
+from campaigns.attribution import Outcome
 from campaigns.audience import Reach
 from campaigns.engine import CampaignNotFound, RunNotFound, SecondPersonNeeded, WrongStatus
 from campaigns.files import Change, File, Step
@@ -96,10 +97,10 @@ def show(name: Name) -> None:
         one = await engine.get(session, name)
         return (
             one, await engine.runs_of(session, one.id), await reports.figures(session, one.id),
-            await reports.by_staff(session, one.id),
+            await reports.by_staff(session, one.id), await attribution.outcome(session, one.id),
         )  # fmt: skip
 
-    one, runs, figures, staff = _with_session(read, writes=False)
+    one, runs, figures, staff, outcome = _with_session(read, writes=False)
     out.print(f"[bold]{one.name}[/] {STATUS[one.status]} {_why(one)}")
     _table(("轮次", "该发的时间", "状态"), [(str(run.id), _when(run.due_at), _run(run)) for run in runs])
     _table(("送达", "人数"), [(DELIVERY[key], f"{count:,}") for key, count in sorted(figures["by_status"].items())])
@@ -116,6 +117,31 @@ def show(name: Name) -> None:
             for who in staff
         ],
     )  # fmt: skip
+    _tell(outcome)
+
+
+def _tell(outcome: Outcome) -> None:
+    """What it brought: the last touch's orders, and the difference to the holdout with how sure it is."""
+    groups = [*outcome.arms, *((outcome.holdout,) if outcome.holdout.members else ())]
+    rows = []
+    for arm in groups:
+        share = experiments.wilson(arm.buyers, arm.members)
+        rows.append(
+            (arm.name, f"{arm.members:,}", f"{arm.buyers:,}", f"{arm.rate:.1%}（{share.low:.1%}–{share.high:.1%}）",
+             f"{arm.revenue_each / 100:,.2f}")
+        )  # fmt: skip
+    _table(("组", "人数", "买了的", "转化（95%）", "人均（元）"), rows)
+    credit = outcome.credit
+    if groups:
+        out.print(f"最后触达：{credit.orders:,} 单，{credit.members:,} 人，{credit.revenue_fen / 100:,.2f} 元")
+    if outcome.lift is not None and outcome.incremental_fen is not None:
+        sure = "高于对照组" if outcome.lift.is_above_zero else "还看不出和对照组的差别"
+        out.print(f"比对照组：{outcome.lift.low:+.1%} 到 {outcome.lift.high:+.1%}（{sure}）", markup=False)
+        back = outcome.return_on_cost
+        roi = f"，投入 {outcome.cost_fen / 100:,.2f} 元，回报 {back:+.0%}" if back is not None else ""
+        out.print(f"增量：{outcome.incremental_fen / 100:,.2f} 元{roi}", markup=False)
+    if outcome.winner:
+        out.print(f"胜出的写法：{outcome.winner}", markup=False)
 
 
 @cli.command()
@@ -220,7 +246,7 @@ def _when(at: datetime | None) -> str:
     return f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}" if at else "—"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     if rows:
         table = Table(*head)
         for row in rows:
