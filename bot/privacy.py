@@ -43,7 +43,9 @@ QUESTION_ERASED = "（已抹除的问题）"
 
 
 def _conversations(who: Subject) -> Condition:
-    return sa.or_(Conversation.member_id.in_(who.member_ids), Conversation.external_userid.in_(who.external_userids))
+    """Theirs by member, and by name: of a merge that was just undone the conversations follow a moment later."""
+    by_name = (Conversation.open_kfid.in_(sa.select(KfAccount.open_kfid)), Conversation.external_userid)
+    return sa.or_(Conversation.member_id.in_(who.member_ids), sa.and_(by_name[0], by_name[1].in_(who.external_userids)))
 
 
 def _tickets(who: Subject) -> Condition:
@@ -86,8 +88,9 @@ def _callbacks(who: Subject) -> Condition:
 
 
 def _kf_messages(who: Subject) -> Condition:
-    mine = sa.select(sa.literal("kf:") + sa.cast(Conversation.id, sa.String)).where(_conversations(who))
-    return OutboxRow.key.in_(mine)
+    """What left in their conversations, as whomever they were known at the time."""
+    talks = sa.select(Conversation.id).where(_conversations(who))
+    return OutboxRow.id.in_(sa.select(KfSend.outbox_id).where(KfSend.conversation_id.in_(talks)))
 
 
 async def _take_back(session: AsyncSession, whose: Condition, now: datetime) -> None:
@@ -106,7 +109,7 @@ EDGE: Sequence[Holding] = (
     _in_conversation(KfSend, "会话里发出的消息占的名额"),
     Holding(
         model=OutboxRow,
-        title="会话里发出和待发的消息",
+        title="会话里发出的消息",
         whose=_kf_messages,
         fate=Fate.BLANKED,
         why=SENT,

@@ -73,7 +73,8 @@ async def mirror_to_newcomer(session: AsyncSession, event: ContactAdded, *, now:
     """Who gets a customer sees the tags that colleagues see."""
     gap = await tag_mirror.gap(session, event.contact_id, now=now)
     if gap is not None and not gap.is_closed:
-        message = lanes.tag_marks(event.contact_id, gap.external_userid, because=("added", event.added_at))
+        because = ("added", event.added_at)
+        message = lanes.tag_marks(event.contact_id, gap.external_userid, about=event.member_id, because=because)
         await outbox.put(session, [message], now=now)
 
 
@@ -95,7 +96,8 @@ async def _compare_again(session: AsyncSession, contact_id: int, corp_tag_id: in
     """Have one relation compared, because somebody changed this tag there by hand."""
     contact = await session.get_one(Contact, contact_id)
     because = ("again", corp_tag_id, now)
-    await outbox.put(session, [lanes.tag_marks(contact.id, contact.external_userid, because=because)], now=now)
+    again = lanes.tag_marks(contact.id, contact.external_userid, about=contact.member_id, because=because)
+    await outbox.put(session, [again], now=now)
 
 
 async def _compare(
@@ -103,5 +105,8 @@ async def _compare(
 ) -> None:
     """Have the corp tags of every relation of these members compared."""
     relations = await tag_mirror.relations_of(session, member_ids)
-    messages = [lanes.tag_marks(contact_id, customer, because=because) for contact_id, customer in relations]
+    messages = [
+        lanes.tag_marks(contact_id, customer, about=member_id, because=because)
+        for contact_id, customer, member_id in relations
+    ]
     await outbox.put(session, messages, now=now)

@@ -84,11 +84,6 @@ def _invitations(who: Subject) -> Condition:
     return sa.and_(invited, EventRow.name == GroupJoined.__name__, by)
 
 
-def _messages(who: Subject) -> Condition:
-    tags = [f"tag:{name}" for name in who.external_userids]
-    return sa.or_(OutboxRow.member_id.in_(who.member_ids), OutboxRow.key.in_(tags))
-
-
 async def _take_back(session: AsyncSession, whose: Condition, now: datetime) -> None:
     """What waits does not leave; what a sender has in hand is not tried a second time."""
     await outbox.cancel(session, whose, reason="member erased", now=now)
@@ -180,12 +175,11 @@ FACTS: Sequence[Holding] = (
         whose=through(EventFailure.event_id, EventRow.id, _events),
         fate=Fate.GONE,
     ),
-    Holding(
-        model=OutboxRow,
-        title="发出和待发的消息",
-        whose=_messages,
-        fate=Fate.BLANKED,
-        why=SENT,
+    of_member(
+        OutboxRow,
+        "发出和待发的消息",
+        Fate.BLANKED,
+        SENT,
         blank={"body": {}, "result": None, "error": None, "key": None, "member_id": None},
         prepare=_take_back,
     ),

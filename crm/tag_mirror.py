@@ -88,14 +88,14 @@ async def gap(session: AsyncSession, contact_id: int, *, now: datetime) -> Gap |
     )
 
 
-async def relations_of(session: AsyncSession, member_ids: Sequence[int]) -> list[tuple[int, str]]:
-    """The open relations of these members: contact id and external_userid."""
+async def relations_of(session: AsyncSession, member_ids: Sequence[int]) -> list[tuple[int, str, int]]:
+    """The open relations of these members: contact id, external_userid and whose it is."""
     rows = await session.execute(
-        sa.select(Contact.id, Contact.external_userid)
+        sa.select(Contact.id, Contact.external_userid, Contact.member_id)
         .where(Contact.member_id.in_(member_ids), Contact.ended_at.is_(None))
         .order_by(Contact.id)
     )
-    return [(row.id, row.external_userid) for row in rows]
+    return [(row.id, row.external_userid, row.member_id) for row in rows]
 
 
 async def shows(session: AsyncSession, tag_id: int) -> bool:

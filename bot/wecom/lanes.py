@@ -181,11 +181,15 @@ def welcome(app: str, code: str, message: dict[str, Any], *, deadline: datetime)
     )
 
 
-def tag_marks(contact_id: int, external_userid: str, *, because: tuple[object, ...]) -> Message:
-    """Compare one relation's corp tags with our tags when this leaves. One customer's relations take turns (45035)."""
+def tag_marks(contact_id: int, external_userid: str, *, about: int, because: tuple[object, ...]) -> Message:
+    """Compare one relation's corp tags with our tags when this leaves. One customer's relations take turns (45035).
+
+    about: the member.
+    """
     return Message(
         lane=TAG,
         key=f"tag:{external_userid}",
         dedupe_key=dedupe_key("tag", contact_id, *because),
+        member_id=about,
         body={"contact_id": contact_id},
     )

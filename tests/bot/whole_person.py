@@ -271,7 +271,7 @@ async def _edge(session: AsyncSession, member_id: int, clock: FrozenClock) -> No
     to = lanes.KfAddress(talk.id, "wk1", CUSTOMER, member_id)
     reply = lanes.kf_message(to, {"msgtype": "text", "text": {"content": "印记回复"}}, because=("m1",), deadline=None)
     card = lanes.staff_message({"text": {"content": "印记卡片"}}, because=("t1",), userids=("wang",), about=member_id)
-    marks = lanes.tag_marks(1, CUSTOMER, because=("x",))
+    marks = lanes.tag_marks(1, CUSTOMER, about=member_id, because=("x",))
     await outbox.put(session, [reply, card, marks], now=now)
     sent = await session.scalar(sa.select(OutboxRow.id).where(OutboxRow.dedupe_key == card.dedupe_key))
     assert sent is not None
