@@ -7,7 +7,7 @@ them: a fact is written before it, and erased with the rest, or finds a tombston
 """
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -180,7 +180,8 @@ async def enrol_batch(
     owners = await owners_of(session, keys)
     if len(owners) < len(keys):
         gone = await tombstones.among(session, keys - owners.keys())
-        awake = [person for person in people if not _rests(person, owners, gone, source, now)] if gone else people
+        acts = now if source is MemberSource.H5 else None  # who opens a page acts at that moment
+        awake = [one for one in people if not tombstones.is_resting(one.keys, owners, gone, one.acted_at or acts)]
         fresh = await _insert_missing(session, awake, owners, source=source, now=now, chance=chance)
         if back := [key for key in gone if key in owners]:
             await tombstones.lift(session, back)
@@ -194,13 +195,6 @@ async def enrol_batch(
                 await merge(session, owners[first], owners[other], because=other[0], now=now)
                 owners = await owners_of(session, keys)
     return [owners.get(person.keys[0]) for person in people]
-
-
-def _rests(
-    person: Person, owners: Mapping[Key, int], gone: Mapping[Key, datetime], source: MemberSource, now: datetime
-) -> bool:
-    acted_at = now if source is MemberSource.H5 else person.acted_at
-    return tombstones.is_resting(person.keys, owners, gone, acted_at)
 
 
 async def _insert_missing(
@@ -265,13 +259,18 @@ def _share_out(people: Sequence[Person], owners: dict[Key, int]) -> tuple[list[P
 
 
 async def merge(session: AsyncSession, one_id: int, other_id: int, *, because: str, now: datetime) -> int:
-    """Make one member of two and return its id; the older row is kept. Of racing merges the second finds it done."""
+    """Make one member of two and return its id; the older row is kept. Of racing merges the second finds it done.
+
+    Raises MemberNotFound, and PersonErased: who was erased is nobody to become one with.
+    """
     await hold_name(session, MERGES)  # one at a time: each may have to follow the one before to other people's rows
     mine = sa.select(Identity.id).where(Identity.member_id.in_([one_id, other_id]))
     await session.execute(mine.order_by(Identity.id).with_for_update(key_share=True))
     pair = await _lock_living(session, {one_id, other_id})
     if len(pair) == 1:
         return pair[0].id
+    if any(member.erased_at is not None for member in pair):
+        raise PersonErased
     kept, absorbed = pair
     carried: dict[str, list[int]] = {}
     await point_accounts.lock(session, [kept.id, absorbed.id])  # before their lots, as who spends does

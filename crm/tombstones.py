@@ -76,7 +76,7 @@ def is_resting(
 
     They come back by what they do themselves after the erasure, or as part of a person we know by another key.
     """
-    if any(key in owned for key in keys):
+    if not gone or any(key in owned for key in keys):
         return False
     buried = [gone[key] for key in keys if key in gone]
     return bool(buried) and (acted_at is None or acted_at <= max(buried))

@@ -140,6 +140,21 @@ async def test_twice_is_refused(sessions: Sessions, clock: FrozenClock) -> None:
         await erase(sessions, member_id, clock)
 
 
+async def test_nobody_becomes_one_with_an_erased_member_and_no_merge_is_undone_into_one(
+    sessions: Sessions, clock: FrozenClock
+) -> None:
+    member_id = await erased(sessions, clock)
+    async with sessions.begin() as session:
+        absorbed = await session.scalar(sa.select(Member.id).where(Member.merged_into_id == member_id))
+        friend = await identities.find_by(session, IdentityKind.EXTERNAL_USERID, "wm-friend")
+        assert absorbed is not None
+        assert friend is not None
+        with pytest.raises(PersonErased):
+            await identities.merge(session, friend.id, member_id, because="manual", now=clock.now())
+        with pytest.raises(identities.MergeNotFound):
+            await identities.undo(session, absorbed, now=clock.now())
+
+
 async def test_a_receipt_can_be_checked_by_who_has_the_identity(sessions: Sessions, clock: FrozenClock) -> None:
     receipt = await erase(sessions, await whole_person(sessions, clock), clock)
     async with sessions.read() as session:
