@@ -23,6 +23,7 @@ from bot.archive.messages import Agreed, Entry, Line, Revoked, Uncounted, parse
 from bot.archive.source import MOST, ArchiveUnavailable, Opened, Record, Source
 from bot.metrics import ALERTS, ARCHIVED
 from bot.models.archive import ArchiveAgreement, ArchiveCount, ArchivedLine, ArchiveState
+from bot.models.sync import SyncKind, SyncRun
 from bot.wecom.errors import WecomError
 from crm.base.clock import local_day
 from crm.base.db import insert
@@ -68,7 +69,12 @@ class ArchiveReader:
             await self._app.peers.wait(TOPIC, seconds=self._choices.poll.total_seconds())
 
     async def _read_all(self) -> bool:
-        """Whether everything there is was read: before that, nobody can say that a question has no answer."""
+        """Whether everything there is was read: before that, nobody can say that a question has no answer.
+
+        Before the customer groups themselves were read once, no room can be told from an internal one: it waits.
+        """
+        if not await self._knows_groups():
+            return False
         try:
             while await self.round():
                 pass
@@ -77,6 +83,11 @@ class ArchiveReader:
             ALERTS.labels("archive_unread").inc()
             return False
         return True
+
+    async def _knows_groups(self) -> bool:
+        done = (SyncRun.kind == SyncKind.GROUPS, SyncRun.finished_at.is_not(None), SyncRun.error.is_(None))
+        async with self._app.sessions.read() as session:
+            return bool(await session.scalar(sa.select(sa.select(SyncRun.id).where(*done).exists())))
 
     async def round(self, *, limit: int = MOST) -> int:
         """Read one batch; returns how many records it had. Raises ArchiveUnavailable, WecomError."""

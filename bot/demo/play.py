@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import loyalty, shop
-from bot.settings import BotSettings, Settings, WecomApp, WrongSettings
+from bot.demo import archive, loyalty, shop
+from bot.settings import ArchiveSettings, BotSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator
 from crm import identities, order_batches
@@ -36,7 +36,9 @@ async def run(
         try:
             runner = await serve(simulator, port=simulator_port)  # first: a demo that runs already keeps its database
             stack.push_async_callback(runner.cleanup)
-            settings = _settings(port, simulator_port, _fresh(database))
+            url = _fresh(database)
+            chat_archive = archive.set_up(simulator, database.parent, simulator_port)
+            settings = _settings(port, simulator_port, url, chat_archive)
             await asyncio.to_thread(schema.upgrade, settings.database_url)
             service = await stack.enter_async_context(running(settings, clock=clock))
         except OSError as error:
@@ -51,6 +53,7 @@ async def run(
         await _ask_first_question(simulator)
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
+        archive.talk(simulator)
         await stop.wait()
         say("正在停止……")
     say("已停止。")
@@ -70,7 +73,7 @@ async def _until_shown(simulator: Simulator, messages: int, *, seconds: int) -> 
         await asyncio.sleep(0.05)
 
 
-def _settings(port: int, simulator_port: int, database_url: str) -> Settings:
+def _settings(port: int, simulator_port: int, database_url: str, chat_archive: ArchiveSettings) -> Settings:
     app = WecomApp(
         agent_id=shop.AGENT_ID,
         secret=SecretStr(shop.SECRET),
@@ -91,6 +94,7 @@ def _settings(port: int, simulator_port: int, database_url: str) -> Settings:
         corp_id=shop.CORP_ID,
         apps={"main": app},
         bots={"helper": bot},
+        archive=chat_archive,
         shop_name=shop.NAME,
         faq_file=FAQ_FILE,
     )
@@ -139,6 +143,7 @@ def _addresses(port: int, simulator_port: int) -> str:
   客户的手机   [link]{wecom}/phone?as={shop.FIRST_CUSTOMER}&chat={shop.KF}[/link]
   员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
   员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
+  群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps[/link]
   模拟器控制台 [link]{wecom}/[/link]
   服务状态     [link]http://127.0.0.1:{port}/[/link]
 

@@ -99,6 +99,12 @@ async def test_a_conversation_waits_on_the_phone_and_ctrl_c_stops_cleanly(tmp_pa
                 break
             await asyncio.sleep(0.05)
         assert "包邮" in last[0]["stream"]["content"], "the bot has answered in the staff's group"
+        for _ in range(400):
+            told = [str(card.get("content")) for card in (await get(f"{shop.simulator}/sim/staff/yuanyuan"))["cards"]]
+            if any("投诉" in words for words in told):
+                break
+            await asyncio.sleep(0.05)
+        assert any("投诉" in words for words in told), "a complaint in a group has reached its owner"
         for path in ("/healthz", "/readyz", "/metrics", "/"):
             assert await get(shop.service + path)
         assert "已停止" in await shop.stop()

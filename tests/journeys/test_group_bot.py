@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,9 +17,11 @@ from bot.bootstrap import Service, running
 from bot.models.faq import FaqQuestion
 from bot.models.group_bot import BotMention
 from bot.settings import BotSettings, Settings
+from bot.simulator.corp import CallbackTarget
 from bot.simulator.simulator import Simulator
 from crm.base.clock import MovableClock
-from tests.town import SERVICER, WORKING_TIME, listening, new_simulator, settings
+from tests.journeys.processes import crew
+from tests.town import AGENT_ID, QUESTIONS, SERVICER, WORKING_TIME, listening, marks, new_simulator, settings
 
 NAME, ROOM = "毛球助手", "in-test"
 BOT_TOKEN, BOT_KEY = "BotToken2026", "BotKeyBotKeyBotKeyBotKeyBotKeyBotKeyBotKey1"
@@ -170,3 +173,32 @@ async def test_what_the_stream_could_not_show_comes_by_the_active_reply_once(off
         assert len(office.answers) == 2
         calls = [call for call in office.simulator.log.calls if call.path == "/cgi-bin/aibot/response"]
         assert [call.errcode for call in calls] == [0]
+
+
+@pytest.mark.xdist_group("kills")
+async def test_killed_at_any_instant_every_mention_has_one_answer(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chance: random.Random
+) -> None:
+    """Several processes on PostgreSQL, one on SQLite; which of them stores, answers and shows is nobody's business."""
+    simulator = new_simulator()
+    simulator.bot_calls.poll_seconds = simulator.roads.retry_after = 0.2
+    simulator.roads.retries = 50  # the vendor gives up after three; here somebody is killed every half second
+    for name, value in {"TOKEN": BOT_TOKEN, "AES_KEY": BOT_KEY, "DISPLAY_NAME": NAME}.items():
+        monkeypatch.setenv(f"SIYU_BOTS__HELPER__{name}", value)
+    commands = ["web", "worker", "worker"] if database_url.startswith("postgresql") else ["serve"]
+    async with listening(simulator) as origin:
+        office = Office(simulator, settings(database_url, origin, tmp_path / "faq.csv"), origin)
+        async with crew(database_url, simulator, tmp_path, commands) as running_ones:
+            app = simulator.world.corp.apps[AGENT_ID].callback
+            assert app is not None
+            url = app.url.replace("/callback/main", "/aibot/helper")
+            office.simulator.world.aibots.get(office.bot.id).callback = CallbackTarget(url, BOT_TOKEN, BOT_KEY)
+            asked = [*QUESTIONS] * 3
+            for number, question in enumerate(asked):
+                office.says(f"@{NAME} {question}", userid=(SERVICER, "liqiang")[number % 2])
+                await asyncio.sleep(0.1)
+                if number % 5 == 3:
+                    running_ones.replace(chance)
+            await until(lambda: sum(bool(one.get("finish")) for one in office.answers) == len(asked), seconds=60)
+            assert running_ones.kills == 3
+            assert Counter(marks([one["content"] for one in office.answers])) == Counter(list(QUESTIONS.values()) * 3)

@@ -22,6 +22,7 @@ from bot.archive.source import ArchiveUnavailable, Opened, Record
 from bot.faq.articles import Article
 from bot.models.archive import ArchiveCount, ArchivedLine, ArchiveState
 from bot.models.faq import FaqQuestion
+from bot.models.sync import SyncKind, SyncRun
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.outbox import OutboxRow
@@ -206,6 +207,18 @@ async def test_a_complaint_reaches_the_owner_once_and_a_keyword_too(room: Room) 
     assert "安安" in complaint[1]
     assert "猫粮发霉了" in complaint[1]
     assert "「团购」" in keyword[1]
+
+
+async def test_before_the_groups_were_read_once_nothing_is_passed_over(room: Room, clock: FrozenClock) -> None:
+    room.tape.say(ANN, "第一句")
+    reader = room.reader()
+    assert not await reader._read_all()
+    assert [one.seq for one in await room.rows(ArchiveState)] == [0]
+    async with room.app.sessions.begin() as session:
+        now = clock.now()
+        session.add(SyncRun(kind=SyncKind.GROUPS, started_at=now, place={}, finished_at=now))
+    assert await reader._read_all()
+    assert len(await room.rows(ArchivedLine)) == 1
 
 
 async def test_old_trouble_alarms_nobody_when_it_is_read_late(room: Room, clock: FrozenClock) -> None:
