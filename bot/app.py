@@ -1,7 +1,7 @@
 """App: the few long-lived things an edge may reach."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -32,9 +32,15 @@ class Faq:
     from.
     """
 
-    def __init__(self, articles: Iterable[Article] = (), version: int = 0, semantics: Semantics | None = None) -> None:
+    def __init__(
+        self,
+        articles: Iterable[Article] = (),
+        version: int = 0,
+        semantics: Semantics | None = None,
+        confirmed: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self.articles = {article.id: article for article in articles}
-        self.matcher = Matcher(self.articles.values(), semantics=semantics)
+        self.matcher = Matcher(self.articles.values(), semantics=semantics, confirmed=confirmed)
         self.version = version
 
 

@@ -76,6 +76,7 @@ def _best_share(foreign: Floats, right: Floats) -> float:
 
 def ask_without_subject(ranking: Ranking, number: int, *, by_meaning: bool = False) -> tuple[Hit, ...] | None:
     """What a wording finds when its article and all on its subject are not there; None if it is no question."""
+    ranking = ranking.judging(number) if by_meaning else ranking
     entries, owners = ranking.index.entries, ranking.index.owners
     subject = set(entries[number].article.tags)
     question = _question(ranking, number, by_meaning=by_meaning)
@@ -94,8 +95,9 @@ def _right_sureness(ranking: Ranking, numbers: Sequence[int], *, by_meaning: boo
         question = _question(ranking, number, by_meaning=by_meaning)
         if question is None:
             continue
-        found = ranking.index.candidates(question)
-        hits = ranking.hits(question, found[found != number])
+        judging = ranking.judging(number) if by_meaning else ranking
+        found = judging.index.candidates(question)
+        hits = judging.hits(question, found[found != number])
         sure.append(confidence(hits) if hits and hits[0].article_id == entry.article.id else 0.0)
     return np.array(sure)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from bot.faq.articles import Article
 from bot.faq.matcher import Match, Matcher
+from bot.faq.normalize import letters
 from bot.faq.semantic import Semantics
 
 RANKS = 10  # below it a right article counts as not found
@@ -26,6 +27,7 @@ class Sets:
     articles: Sequence[Article]
     queries: Sequence[tuple[str, str]]  # text and the right article's id
     out_of_scope: Sequence[tuple[str, str]]  # text and its kind
+    confirmed: Sequence[tuple[str, str]] = ()  # texts that people called the same; none of them is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,26 @@ class Asked:
     sureness: float  # one scale over both tiers
 
 
-def read(kb: Path, queries: Path, out_of_scope: Path) -> Sets:
-    """JSON lines: {"id", "question"}, {"query", "answer_id"}, {"query", "kind"}."""
+def read(kb: Path, queries: Path, out_of_scope: Path, pairs: Path | None = None) -> Sets:
+    """JSON lines: {"id", "question"}, {"query", "answer_id"}, {"query", "kind"}, {"a", "b", "same"}.
+
+    A pair with a question that will be asked is left out: it may be the answer.
+    """
+    inside = [(row["query"], str(row["answer_id"])) for row in _rows(queries)]
+    outside = [(row["query"], str(row.get("kind", ""))) for row in _rows(out_of_scope)]
+    asked = {letters(text) for text, _ in (*inside, *outside)}
+    same = [(row["a"], row["b"]) for row in _rows(pairs) if row["same"]] if pairs else []
     return Sets(
         [Article(str(row["id"]), row["question"], (), "") for row in _rows(kb)],
-        [(row["query"], str(row["answer_id"])) for row in _rows(queries)],
-        [(row["query"], str(row.get("kind", ""))) for row in _rows(out_of_scope)],
+        inside,
+        outside,
+        [pair for pair in same if asked.isdisjoint(map(letters, pair))],
     )
 
 
 def evaluate(sets: Sets, semantics: Semantics | None = None) -> dict[str, Any]:
-    """Figures by name; shares run from 0 to 1. Thresholds come from the knowledge base alone, as in the service."""
-    matcher = Matcher(sets.articles, semantics=semantics)
+    """Figures by name; shares run from 0 to 1. Nothing is learnt from the questions asked, as in the service."""
+    matcher = Matcher(sets.articles, semantics=semantics, confirmed=sets.confirmed)
     inside = [_ask(matcher, semantics, text) for text, _ in sets.queries]
     outside = [_ask(matcher, semantics, text) for text, _ in sets.out_of_scope]
     ranks = [_rank(asked.match, wanted) for asked, (_, wanted) in zip(inside, sets.queries, strict=True)]

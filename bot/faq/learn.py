@@ -1,17 +1,17 @@
 """The fusion's weights, fitted offline to pairs of questions that people called the same or different.
 
-    python -m bot.faq.learn PAIRS.jsonl ... --vectors CACHE.npz --out bot/faq/weights.json
+    python -m bot.faq.learn PAIRS.jsonl ... --without QUERIES.jsonl ... --vectors CACHE.npz --out bot/faq/weights.json
 
 Each file has lines {"a", "b", "same"}. The pairs themselves teach little, for collections of pairs hold those that look
 alike and differ, and the other way round. So knowledge bases are played: some of the questions that have another
 wording become articles, their other wordings are asked, and the weights are those that put the right article first.
+Every file counts the same, however long. Pairs with a question that somebody will be judged by stay out (--without).
 """
 
 import argparse
 import json
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,16 +20,22 @@ from numpy.typing import NDArray
 
 from bot.faq.articles import Article
 from bot.faq.features import FEATURES, SEMANTIC
+from bot.faq.grams import Floats
 from bot.faq.index import Index
 from bot.faq.meanings import Vectors
+from bot.faq.normalize import letters
 from bot.faq.semantic import LocalModel, Semantics
 
 AGAINST = frozenset({"asked_topic", "wording_topic", "negation", "person"})  # may only lower a score, others only raise
-PLAYS = 3  # knowledge bases made of each file
+PLAYS = 8  # knowledge bases made of each file
 SHARE = 0.6  # of the questions with another wording that become articles
-RIDGE = 1e-3
+RIDGE = 1e-2
 STEPS = 500
 STEP = 0.05
+
+MADE_BY = (
+    "python -m bot.faq.learn PAIRS.jsonl ... --without QUERIES.jsonl ... --vectors CACHE.npz --out bot/faq/weights.json"
+)
 
 Features = NDArray[np.float64]
 
@@ -45,6 +51,11 @@ class Asking:
 def read_pairs(path: Path) -> list[tuple[str, str, bool]]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [(row["a"], row["b"], bool(row["same"])) for row in rows]
+
+
+def questions_in(path: Path) -> set[str]:
+    """The questions of a file of {"query"}, as they are compared."""
+    return {letters(json.loads(line)["query"]) for line in path.read_text(encoding="utf-8").splitlines()}
 
 
 def groups(pairs: Iterable[tuple[str, str, bool]]) -> list[list[str]]:
@@ -84,8 +95,11 @@ def _ask(index: Index, text: str, vector: Vectors, article_id: str) -> Asking | 
     return Asking(index.features(question, numbers), ids.index(article_id))
 
 
-def fit(askings: Sequence[Asking], names: Sequence[str]) -> dict[str, float]:
-    """Weights under which the right candidate is likeliest (softmax), each with the sign it must have."""
+def fit(askings: Sequence[Asking], counts: Floats, names: Sequence[str]) -> dict[str, float]:
+    """Weights under which the right candidate is likeliest (softmax), each with the sign it must have.
+
+    counts: how much each asking counts; they sum to 1.
+    """
     features = np.vstack([one.features for one in askings])
     starts = np.cumsum([0, *(len(one.features) for one in askings[:-1])])
     owner = np.repeat(np.arange(len(askings)), [len(one.features) for one in askings])
@@ -99,7 +113,7 @@ def fit(askings: Sequence[Asking], names: Sequence[str]) -> dict[str, float]:
         score = scaled @ weights
         likelihood = np.exp(score - np.maximum.reduceat(score, starts)[owner])
         likelihood /= np.add.reduceat(likelihood, starts)[owner]
-        slope = scaled.T @ (likelihood - right) / len(askings) + RIDGE * weights
+        slope = scaled.T @ ((likelihood - right) * counts[owner]) + RIDGE * weights
         first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope * slope
         pace = STEP * min(1.0, 2 - 2 * step / STEPS)
         weights -= pace * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
@@ -107,31 +121,34 @@ def fit(askings: Sequence[Asking], names: Sequence[str]) -> dict[str, float]:
     return {name: round(float(weight), 3) for name, weight in zip(names, weights / spread, strict=True)}
 
 
-def learn(files: Sequence[Path], semantics: Semantics) -> dict[str, object]:
+def learn(files: Sequence[Path], without: Collection[str], semantics: Semantics) -> dict[str, object]:
     """The content of weights.json. The lexical weights are fitted on the same candidates, without e5's column."""
-    askings: dict[Path, list[Asking]] = defaultdict(list)
+    askings: list[Asking] = []
+    counts: list[float] = []
     for path in files:
-        found = groups(read_pairs(path))
-        for number in range(PLAYS):
-            askings[path] += play(found, random.Random(number), semantics)
-    all_ = [one for some in askings.values() for one in some]
+        found = groups([pair for pair in read_pairs(path) if not {letters(pair[0]), letters(pair[1])} & set(without)])
+        of_file = [one for number in range(PLAYS) for one in play(found, random.Random(number), semantics)]
+        askings += of_file
+        counts += [1 / (len(files) * len(of_file))] * len(of_file)
+    lexical = [replace(one, features=one.features[:, :-1]) for one in askings]
     return {
-        "made_by": "python -m bot.faq.learn PAIRS.jsonl ... --vectors CACHE.npz --out bot/faq/weights.json",
-        "questions_asked": len(all_),
-        "lexical": fit([replace(one, features=one.features[:, :-1]) for one in all_], FEATURES),
-        "semantic": fit(all_, (*FEATURES, SEMANTIC)),
+        "made_by": MADE_BY,
+        "questions_asked": len(askings),
+        "lexical": fit(lexical, np.array(counts), FEATURES),
+        "semantic": fit(askings, np.array(counts), (*FEATURES, SEMANTIC)),
     }
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("pairs", type=Path, nargs="+")
+    options.add_argument("--without", type=Path, nargs="*", default=[], help="files of {query} to be judged by")
     options.add_argument("--vectors", type=Path, required=True, help="where the model's vectors are kept between runs")
     options.add_argument("--out", type=Path, required=True)
     chosen = options.parse_args()
-    chosen.out.write_text(
-        json.dumps(learn(chosen.pairs, Semantics(LocalModel(), file=chosen.vectors)), indent=2) + "\n", encoding="utf-8"
-    )
+    without = set[str]().union(*map(questions_in, chosen.without))
+    weights = learn(chosen.pairs, without, Semantics(LocalModel(), file=chosen.vectors))
+    chosen.out.write_text(json.dumps(weights, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ class Live:
             shallow = self._app.faq
             if shallow.matcher.meant is None and shallow.articles:
                 articles, version = tuple(shallow.articles.values()), shallow.version
-                deep = await asyncio.to_thread(Faq, articles, version, self._app.semantics)
+                async with self._app.sessions.read() as session:
+                    confirmed = regression.confirmed(await regression.cases(session), shallow.articles)
+                deep = await asyncio.to_thread(Faq, articles, version, self._app.semantics, confirmed)
                 if self._app.faq is shallow:  # else a newer one came meanwhile: deepen that
                     self._app.faq = deep
                     log.info("faq.deepened", extra={"version": version})

@@ -1,6 +1,6 @@
 """What to do with a customer's question: answer it, offer what they may have meant, or admit a miss."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
@@ -43,10 +43,14 @@ class Matcher:
         thresholds: Thresholds | None = None,
         *,
         semantics: Semantics | None = None,
+        confirmed: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """With `semantics` every wording's vector is needed; those not on disk take some 20 ms each."""
+        """With `semantics` every wording's vector is needed; those not on disk take some 20 ms each.
+
+        confirmed: pairs of texts that people called the same, from which that tier learns, as from similar questions.
+        """
         self._semantics = semantics
-        self.index = Index(articles, semantics.vectors if semantics else None)
+        self.index = Index(articles, semantics.vectors if semantics else None, confirmed)
         self.ranking = Ranking(self.index, Fusion.load())
         self.calibration = Calibration(thresholds) if thresholds else calibrate(self.ranking)
         self.meant = calibrate(self.ranking, by_meaning=True) if semantics else None

@@ -1,6 +1,7 @@
 """The articles closest to a question, each with its score and the wording that shows why."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,10 @@ class Ranking:
 
     def __init__(self, index: Index, fusion: Fusion) -> None:
         self.index, self._fusion = index, fusion
+
+    def judging(self, number: int) -> Self:
+        """To ask the wording `number` itself: see Index.judging()."""
+        return type(self)(self.index.judging(number), self._fusion)
 
     def hits(self, question: Question, numbers: Ints, *, keep: int = OFFERED) -> tuple[Hit, ...]:
         """The best articles among these wordings, each by its best one."""

@@ -1,6 +1,6 @@
 """The regression set: questions whose article is known, asked of every edit before it goes live."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.faq import files
+from bot.faq.articles import Article
 from bot.faq.matcher import Match
 from bot.faq.normalize import normalize
 from bot.faq.store import ArticleNotFound
@@ -79,6 +80,11 @@ async def cases(session: AsyncSession) -> list[Case]:
         .order_by(FaqCase.id)
     )
     return [Case(id_, asked, key, None if got is None else Grade(got)) for id_, asked, key, got in rows]
+
+
+def confirmed(cases: Iterable[Case], articles: Mapping[str, Article]) -> list[tuple[str, str]]:
+    """What staff said means the same: a question of the set, and its article's. The semantic tier learns from it."""
+    return [(case.question, articles[case.expected].question) for case in cases if case.expected in articles]
 
 
 async def add(session: AsyncSession, questions: Sequence[str], *, key: str, by: str, now: datetime) -> int:

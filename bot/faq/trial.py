@@ -27,13 +27,15 @@ def eval_faq(
     kb: Annotated[Path, File],
     queries: Annotated[Path, File],
     out_of_scope: Annotated[Path, File],
-    pairs: Annotated[Path | None, typer.Option(help="不需要：阈值只由知识库自己得出", exists=True)] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="人说过意思相同的问句：语义层从中学；被问的句子先去掉", exists=True)
+    ] = None,
     tier: Annotated[Tier, typer.Option(help="auto：装了语义模型就用")] = "auto",
     vectors: Annotated[Path, typer.Option(help="向量缓存文件")] = VECTORS,
     as_json: Annotated[bool, typer.Option("--json", help="一个 JSON 对象")] = False,
 ) -> None:
     """Recall, refusal and speed on questions with known answers (JSON lines)."""
-    figures = evaluate(read(kb, queries, out_of_scope), chosen_semantics(tier, vectors))
+    figures = evaluate(read(kb, queries, out_of_scope, pairs), chosen_semantics(tier, vectors))
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
         return
