@@ -60,4 +60,5 @@ class App:
     words: Words = field(default_factory=read_words)  # that marketing texts should not carry
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
+    public_url: str = ""  # where members reach our pages, without a slash at the end; empty: links are left out
     asks_usefulness: bool = False  # an answer that leaves alone asks whether it helped

@@ -23,6 +23,9 @@ from bot.faq.learning import Learning
 from bot.faq.live import Live
 from bot.faq.pictures import Pictures
 from bot.faq.semantic import EmbeddingServer, Semantics, local_semantics
+from bot.flashsale.allocator import Allocator
+from bot.flashsale.chat import ClaimLines
+from bot.flashsale.watch import SaleWatch
 from bot.groupbot.answering import BotPlace, Mentions, late_answers
 from bot.groupbot.store import MentionInbox
 from bot.groupbot.view import Bot, BotView
@@ -80,6 +83,7 @@ class Service:
     app: App
     client: WecomClient
     inbox: Inbox
+    allocator: Allocator
     site: web.Application | None
     port: int = 0
 
@@ -129,6 +133,7 @@ async def running(
             gate=settings.gate.policy(),
             words=words.read(settings.words_file),
             reply_deadline=settings.reply_deadline,
+            public_url=(settings.public_url or "").rstrip("/"),
             line_gap=settings.line_gap,
             asks_usefulness=settings.faq_asks_usefulness,
             semantics=_semantics(settings),
@@ -140,7 +145,10 @@ async def running(
             stack.callback(app.semantics.close)
             stack.push_async_callback(_stop_all, _start_all({"faq_meaning": live.deepen}))
         inbox = Inbox(sessions, peers)
-        service = Service(settings, app, client, inbox, None)
+        allocator = Allocator(sessions, clock)
+        await allocator.start()
+        stack.push_async_callback(allocator.stop)
+        service = Service(settings, app, client, inbox, allocator, None)
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
@@ -191,6 +199,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
     shared = (app.sessions, app.peers, app.clock)
     upkeep = Upkeep(app, client, sync, main_app=service.settings.main_app)
     settings = service.settings
+    sale_watch = SaleWatch(app, service.allocator)
     places = {name: BotPlace(bot.help_url or "") for name, bot in settings.bots.items()}
     return {
         "mentions": Mentions(app, places, kept=settings.faq_questions_kept).run,
@@ -209,6 +218,9 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "engine": Worker(*shared, gate=app.gate, kf=KfChat()).run,
         "schedule": Scheduler(*shared).run,
         "mass_sends": mass_sends.run,
+        "sales": sale_watch.run,
+        "sale_sums": sale_watch.check,
+        "claim_lines": ClaimLines(app, service.allocator).run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
 

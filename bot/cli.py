@@ -22,6 +22,7 @@ from bot.commands.words import words_command
 from bot.faq import cli as faq_cli
 from bot.faq import trial
 from bot.faq.matcher import Matcher
+from bot.flashsale import board, payments
 from bot.settings import Settings, WrongSettings, read_settings
 from bot.web.status import problems
 from crm.base.clock import SystemClock, local_day
@@ -139,6 +140,8 @@ async def _examine(settings: Settings) -> list[str]:
     try:
         async with sessions.read() as session:
             found = problems(await reports.pulse(session, now=now), now=now)
+            found += board.in_words(await board.mismatches(session))
+            found += [f"秒杀付款 {one.transaction_id} 要退：{one.why}" for one in await payments.due_back(session)]
             return found + [f"  {line}" for line in await reports.why_dead(session, now=now)]
     finally:
         await sessions.close()

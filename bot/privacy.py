@@ -26,6 +26,7 @@ from bot.models.faq import (
 from bot.models.gateway import CallbackRow, InboundMessage, KfAccount
 from bot.models.group_bot import BotMention
 from bot.models.handoff import Ticket, TicketStep
+from bot.models.sale import Claim, ClaimLine, Sale, SaleGroup, SaleItem, SalePayment, SaleShare, Waiter
 from bot.models.sync import SyncRun
 from bot.models.wecom import WecomToken
 from campaigns import privacy as decisions
@@ -35,10 +36,11 @@ from crm.base.db import Sessions
 from crm.base.errors import Busy
 from crm.base.outbox import OutboxRow
 from crm.models.privacy import Erasure
-from crm.privacy import Condition, Fate, Holding, Reason, Subject, through
+from crm.privacy import Condition, Fate, Holding, Reason, Subject, of_member, through
 from crm.privacy_tables import SENT
 
 TRIES = 5
+SALES = "库存和账目对得上；只剩编号和金额，不再指向个人"
 QUESTION_ERASED = "（已抹除的问题）"
 
 
@@ -80,6 +82,10 @@ def _another_label() -> Any:
         FaqQuestion.cluster_id == FaqCluster.id, FaqQuestion.text != FaqCluster.label
     )
     return sa.func.coalesce(told.correlate(FaqCluster).scalar_subquery(), QUESTION_ERASED)
+
+
+def _claims(who: Subject) -> Condition:
+    return Claim.member_id.in_(who.member_ids)
 
 
 def _callbacks(who: Subject) -> Condition:
@@ -134,6 +140,16 @@ EDGE: Sequence[Holding] = (
     ),
     Holding(model=ArchivedLine, title="客户群里说过的话（会话存档）", whose=_archived, fate=Fate.GONE),
     Holding(model=ArchiveAgreement, title="是否同意会话存档", whose=_agreements, fate=Fate.GONE),
+    of_member(Claim, "抢到的秒杀", Fate.KEPT, SALES),
+    Holding(
+        model=SalePayment,
+        title="秒杀的付款",
+        whose=through(SalePayment.claim_id, Claim.id, _claims),
+        fate=Fate.KEPT,
+        why=SALES,
+    ),
+    of_member(Waiter, "秒杀排队", Fate.GONE),
+    of_member(ClaimLine, "聊天里抢的秒杀", Fate.GONE),
     Holding(model=CallbackRow, title="企业微信的回调", whose=_callbacks, fate=Fate.GONE),
 )
 NOBODY: dict[type[Any], str] = {
@@ -150,6 +166,10 @@ NOBODY: dict[type[Any], str] = {
     FaqRevision: "the shop's own words",
     FaqState: "a version number",
     KfAccount: "an account of the shop",
+    Sale: "the shop's own plan",
+    SaleGroup: "the shop's own plan",
+    SaleItem: "the shop's own plan",
+    SaleShare: "the shop's own plan",
     SyncRun: "how far a reading has come",
     WecomToken: "the shop's own keys",
 }

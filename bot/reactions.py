@@ -6,6 +6,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.flashsale import merging, notices
+from bot.flashsale.payments import RefundDue
 from bot.models.conversation import Conversation
 from bot.models.handoff import Ticket
 from bot.wecom import lanes
@@ -47,6 +49,18 @@ async def follow_identities(session: AsyncSession, event: MembersMerged | MergeU
         .values(member_id=holder)
         .execution_options(synchronize_session=False)
     )
+
+
+@reactions.to(MembersMerged)
+async def join_claims(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
+    """One person's claims and places are theirs whichever identity asked."""
+    await merging.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
+
+
+@reactions.to(RefundDue)
+async def tell_of_refund(session: AsyncSession, event: RefundDue, *, now: datetime) -> None:
+    """Whose money came too late hears of it where we may write."""
+    await notices.refund_due(session, event, now=now)
 
 
 @reactions.to(MemberTagged)

@@ -185,6 +185,7 @@ class Settings(BaseSettings):
     database_url: str = "sqlite+aiosqlite:///var/siyu.db"
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    public_url: Address | None = None  # where members reach our pages; without it chat answers carry no links
     wecom_api_url: Address = "https://qyapi.weixin.qq.com"  # the simulator's address in demo and tests
     corp_id: str = Field(min_length=1)
     apps: dict[str, WecomApp] = Field(min_length=1)  # SIYU_APPS__MAIN__SECRET, SIYU_APPS__MAIN__AGENT_ID, …

@@ -90,6 +90,28 @@ NAMELESS = "您"
 NO_ORDER_YET = "暂无订单"
 ORDERS_NONE = "还没有查到您的订单。如果您是用别的账号下的单，请回复「人工」，同事帮您核对。"
 
+# Flash sales
+
+SALE_NONE = "现在没有秒杀。有新的专场会在群里预告，也可以随时回复「秒杀」看看。"
+SALE_HOW = "回复「抢 商品代号」就能抢，例如「抢 A1」或「抢 A1 x2」；「我的秒杀」看结果。"
+SALE_OPEN = "进行中，{closes} 结束"
+SALE_SOON = "{opens} 开抢"
+SALE_ITEM = "{code}  {name}  秒杀价 {price} 元（原价 {list_price} 元），每人限 {limit} 件，{left}"
+SALE_NO_ITEM = "没有找到代号是 {item} 的秒杀商品。回复「秒杀」看看有什么。"
+SALE_GRANTED = "抢到了！{item} × {quantity}，共 {yuan} 元。请在 {until} 前付款，过时名额会自动让给排队的人。"
+SALE_UNPAID = "您有一单还没付款，先付掉或放弃这一单，再抢别的数量。"
+SALE_SOLD_OUT = "{item} 抢光了。回复「排队 {code}」候补，有人没付款就按顺序轮到您。"
+SALE_NOT_OPEN = "{item} 还没开抢，{opens} 准时开始。"
+SALE_WAITING = "已经排上了：{item}，您是第 {number} 位。轮到您时名额会为您留着，请留意这里的消息。"
+SALE_WAIT_LINE = "{item}：候补第 {number} 位"
+SALE_MINE = "您的秒杀："
+SALE_MINE_NONE = "您还没有抢过秒杀。回复「秒杀」看看有什么。"
+SALE_OFFERED = "候补轮到您了！{item} × {quantity}，共 {yuan} 元，请在 {until} 前付款。{link}"
+SALE_REFUND = "您的付款到账时名额已经释放，{yuan} 元会原路退回。给您添麻烦了。"
+CLAIM_LINE = "{item} × {quantity}  {yuan} 元  {state}"
+CLAIM_STATES = {"held": "待付款，{until} 前有效", "paid": "已付款", "released": "已释放"}
+CLAIM_REFUNDS = {"refund_due": "已释放，付款退回中", "refunded": "已释放，付款已退回"}
+
 # What everybody in an internal group reads
 
 GROUP_HELLO = "大家好，我是{shop}的智能助手，商品、配送、退换、优惠的问题 @我 就能问～"
@@ -211,6 +233,23 @@ REFUSALS: dict[str, str] = {
     "coupon.spent": "这张券已经用过了。",
     "coupon.in_use": "这张券已经用在订单 {order_no} 上，付款或取消那个订单后再试。",
     "window.spent": "48 小时内的 5 条消息已用完，要等客户再发一条消息。",
+}
+REFUSALS |= {
+    "sale.not_found": "没有找到这场秒杀，可能已经结束。",
+    "sale.item_not_found": "没有找到这件秒杀商品，回复「秒杀」看看有什么。",
+    "sale.claim_not_found": "没有找到这一单。",
+    "sale.quantity_invalid": "数量要在 1 到 99 之间。",
+    "sale.not_open": "还没开抢，请等开始。",
+    "sale.over": "这场秒杀已经结束了。",
+    "sale.sold_out": "抢光了，可以排队候补。",
+    "sale.too_few_left": "只剩 {left} 件了，少要一点再试。",
+    "sale.share_sold_out": "这个群的名额已经抢光了。",
+    "sale.limit_reached": "每人限 {limit} 件，您已经有 {have} 件了。",
+    "sale.not_invited": "这场秒杀是给指定的群的，您不在这些群里。",
+    "sale.unpaid_claim": "您有一单还没付款，先付掉或放弃这一单。",
+    "sale.claim_released": "这一单没有在时限内付款，名额已经释放。想要请重新抢。",
+    "sale.stock_is_back": "现在还有 {left} 件，不用排队，直接抢吧。",
+    "sale.cannot_cancel": "这一单已经付款或已经释放，不能再放弃。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"
 

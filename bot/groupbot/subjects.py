@@ -16,12 +16,15 @@ from bot import texts
 from bot.app import App
 from bot.dialogue.handlers import root
 from bot.dialogue.handlers.oddities import WALL_CHARS, gives_orders, has_no_words, is_foreign
+from bot.dialogue.handlers.sale import SALES
 from bot.dialogue.handlers.welcome import GRATITUDE, GREETING, first_articles
 from bot.dialogue.turn import cut
 from bot.faq import audience, questions, variables
 from bot.faq.articles import Article
 from bot.faq.matcher import Match
 from bot.faq.variables import Openly
+from bot.flashsale import board, sales
+from bot.flashsale import words as sale_words
 from bot.handoff import triggers
 from bot.metrics import FAQ
 from bot.models.group_bot import BotMention
@@ -145,6 +148,18 @@ async def odd(heard: Heard) -> Answer | None:
     return Answer(texts.GROUP_WALL) if len(text) > WALL_CHARS else None
 
 
+async def sales_on(heard: Heard) -> Answer | None:
+    """What flash sales are on: everybody may know."""
+    if SALES.fits(heard.text) is None:
+        return None
+    found = await sales.on_now(heard.session, now=heard.now)
+    parts = [
+        sale_words.sale(one, await board.items(heard.session, one.id), heard.app.public_url, now=heard.now)
+        for one in found
+    ]
+    return Answer("\n\n".join(parts) or texts.SALE_NONE)
+
+
 async def personal(heard: Heard) -> Answer | None:
     """The words of any subject of the 1:1 dialogue, or of somebody who needs a person."""
     is_personal = root.is_about(heard.text) or triggers.detect(heard.text) is not None
@@ -177,7 +192,7 @@ async def _decided(heard: Heard, match: Match) -> Answer | None:
 
 
 Subject = Callable[[Heard], Awaitable[Answer | None]]
-SUBJECTS: tuple[Subject, ...] = (flood, hello, thanks, by_number, odd, personal, ask)
+SUBJECTS: tuple[Subject, ...] = (flood, hello, thanks, by_number, odd, sales_on, personal, ask)
 
 
 # ---- an article in public

@@ -215,7 +215,11 @@ async def insert_new(
 
 
 async def insert_all(
-    session: AsyncSession, table: sa.FromClause, rows: Sequence[Mapping[str, Any]], *, conflict: str = "DO NOTHING"
+    session: AsyncSession | AsyncConnection,
+    table: sa.FromClause,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    conflict: str = "DO NOTHING",
 ) -> int:
     """Like `insert_new` where nobody needs to know which rows were new, but how many: on SQLite a third of its cost.
 
@@ -229,7 +233,7 @@ async def insert_all(
 
 
 async def insert_rows(
-    session: AsyncSession,
+    session: AsyncSession | AsyncConnection,
     table: sa.FromClause,
     names: tuple[str, ...],
     rows: Sequence[tuple[Any, ...]],
@@ -239,7 +243,7 @@ async def insert_rows(
     """Like `insert_all`, of values in the order of `names`."""
     if not rows:
         return 0
-    connection = await session.connection()
+    connection = await session.connection() if isinstance(session, AsyncSession) else session
     made: dict[Any, dict[int, Any]] = {}  # by processor: what the driver takes for a value, told once a batch
     columns: list[Sequence[Any]] = []
     processors = _processors(connection.dialect, table, names)

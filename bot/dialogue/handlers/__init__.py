@@ -1,6 +1,6 @@
 """One file per subject; `root` asks them in this order and ends with a fallback that helps."""
 
-from bot.dialogue.handlers import consent, coupons, csat, fallback, faq, human, oddities, orders, points, welcome
+from bot.dialogue.handlers import consent, coupons, csat, fallback, faq, human, oddities, orders, points, sale, welcome
 from bot.dialogue.router import Router
 
 root = Router("root")
@@ -13,6 +13,7 @@ root.include(
     orders.router,
     points.router,
     coupons.router,
+    sale.router,
     oddities.before,
     faq.router,
     oddities.after,

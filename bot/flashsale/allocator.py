@@ -1,0 +1,291 @@
+"""One writer, many claims per commit, and nobody answered before it.
+
+A batch locks its items in the order of their ids, reads what its members have, decides one request after the other,
+and writes claims and counters together. Whatever else touches an item's counters locks the item first (see
+payments.py), so on PostgreSQL any number of processes may do this; SQLite has one writer anyway.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from bot.flashsale.terms import (
+    MOST,
+    ClaimReleased,
+    Granted,
+    ItemNotFound,
+    LimitReached,
+    NotInvited,
+    NotOpenYet,
+    Outcome,
+    QuantityInvalid,
+    Request,
+    SaleOver,
+    ShareSoldOut,
+    SoldOut,
+    TooFewLeft,
+    UnpaidClaim,
+)
+from bot.models.sale import Claim, ClaimStatus, Sale, SaleItem, SaleShare, SaleStatus
+from crm.base.clock import Clock
+from crm.base.db import Sessions, insert_all, is_among
+from crm.base.errors import ShopError
+from crm.base.groupcommit import GroupCommit
+
+REMEMBERED_SECONDS = 1.0  # that an item is sold out; then one request looks again
+HIDDEN = (SaleStatus.DRAFT,)
+OVER = (SaleStatus.CLOSED, SaleStatus.SETTLED)
+
+
+@dataclass(slots=True)
+class Stand:
+    """How an item stands inside a batch: as read under its lock, then moved by each grant."""
+
+    item_id: int
+    status: SaleStatus
+    early_at: datetime | None
+    opens_at: datetime
+    closes_at: datetime
+    pay_seconds: int
+    price_fen: int
+    limit_each: int
+    left: int
+    granted: int = 0  # units in this batch
+    shares: dict[int, int] = field(default_factory=dict)  # group -> what is left of its share
+    shared: dict[int, int] = field(default_factory=dict)  # group -> units granted in this batch
+
+
+@dataclass(slots=True)
+class Own:
+    """What one member has of one item: their claims by number, and units that count."""
+
+    claims: dict[str, tuple[ClaimStatus, Granted]] = field(default_factory=dict)
+    unpaid: Granted | None = None
+    units: int = 0
+
+    def add(self, granted: Granted, status: ClaimStatus) -> None:
+        self.claims[granted.no] = (status, granted)
+        if status is not ClaimStatus.RELEASED:
+            self.units += granted.quantity
+        if status is ClaimStatus.HELD:
+            self.unpaid = granted
+
+
+Have = dict[tuple[int, int], Own]  # (item, member) -> what they have
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An item that the database said is sold out; members who have some of it are still answered from the database."""
+
+    holders: frozenset[int]
+    until: float
+
+
+class Allocator:
+    """Claims, many per commit. Started and stopped by bootstrap.py."""
+
+    def __init__(self, sessions: Sessions, clock: Clock, *, max_batch: int = 500) -> None:
+        self._clock = clock
+        self._commit: GroupCommit[Request, Outcome] = GroupCommit(sessions, self._write, max_batch=max_batch)
+        self._gone: dict[int, Gone] = {}
+        self._learnt: dict[int, Gone] = {}  # in the running batch, not committed yet
+        self.start, self.stop = self._commit.start, self._commit.stop
+
+    async def claim(self, request: Request) -> Granted:
+        """Units for a member, held until `pay_due_at`. Returns after the commit that holds them.
+
+        Raises a refusal of terms.py, or Busy when too many wait.
+        """
+        if not 0 < request.quantity <= MOST:
+            raise QuantityInvalid(request.quantity)
+        gone = self._gone.get(request.item_id)
+        if gone is not None and request.member_id not in gone.holders and self._clock.monotonic() < gone.until:
+            raise SoldOut(request.item_id)
+        try:
+            outcome = await self._commit.submit(request)
+        except SoldOut:  # said after the commit
+            if (learnt := self._learnt.pop(request.item_id, None)) is not None:
+                self._gone[request.item_id] = learnt
+            raise
+        if isinstance(outcome, ShopError):
+            raise outcome
+        return outcome
+
+    def forget(self, item_ids: Collection[int]) -> None:
+        """Something of these items came back."""
+        for item_id in item_ids:
+            self._gone.pop(item_id, None)
+
+    async def _write(self, connection: AsyncConnection, requests: Sequence[Request]) -> list[Outcome]:
+        outcomes, sold_out = await allocate(connection, requests, now=self._clock.now())
+        if sold_out:
+            until = self._clock.monotonic() + REMEMBERED_SECONDS
+            for item_id, holders in (await _holders(connection, sold_out)).items():
+                self._learnt[item_id] = Gone(holders, until)
+        return outcomes
+
+
+async def allocate(
+    connection: AsyncConnection, requests: Sequence[Request], *, now: datetime
+) -> tuple[list[Outcome], set[int]]:
+    """Decide and write a batch in the caller's transaction: an outcome each, and the items that are sold out."""
+    stands = await lock_items(connection, {one.item_id for one in requests})
+    have = await _have(connection, requests)
+    rows: list[dict[str, Any]] = []
+    outcomes = [_decide(one, stands.get(one.item_id), have, rows, now=now) for one in requests]
+    await insert_all(connection, Claim.__table__, rows, conflict="(no) DO NOTHING")
+    await _count(connection, stands.values())
+    return outcomes, {one.item_id for one in outcomes if isinstance(one, SoldOut)}
+
+
+async def lock_items(connection: AsyncConnection | AsyncSession, item_ids: Collection[int]) -> dict[int, Stand]:
+    """These items as they stand; nobody else moves their counters until the transaction ends."""
+    rows = await connection.execute(
+        sa.select(
+            SaleItem.id,
+            Sale.status,
+            Sale.early_at,
+            Sale.opens_at,
+            Sale.closes_at,
+            Sale.pay_seconds,
+            SaleItem.price_fen,
+            SaleItem.limit_each,
+            (SaleItem.stock - SaleItem.held - SaleItem.sold).label("left"),
+        )
+        .join(Sale, Sale.id == SaleItem.sale_id)
+        .where(is_among(connection, SaleItem.id, sorted(item_ids)))
+        .order_by(SaleItem.id)
+        .with_for_update(of=SaleItem)
+    )
+    stands = {row.id: Stand(*row) for row in rows}
+    shares = await connection.execute(
+        sa.select(SaleShare.item_id, SaleShare.group_id, SaleShare.stock - SaleShare.taken).where(
+            is_among(connection, SaleShare.item_id, sorted(stands))
+        )
+    )
+    for item_id, group_id, left in shares:
+        stands[item_id].shares[group_id] = left
+    return stands
+
+
+def refusal(request: Request, stand: Stand | None, own: Own, *, now: datetime) -> ShopError | None:
+    """Why this request gets nothing, or None. A rule: what it needs to know is in its arguments."""
+    if stand is None or stand.status in HIDDEN:
+        return ItemNotFound(str(request.item_id))
+    if stand.status in OVER or now >= stand.closes_at:
+        return SaleOver()
+    is_early = request.is_early and stand.early_at is not None and now >= stand.early_at
+    if now < stand.opens_at and not is_early:
+        return NotOpenYet(stand.opens_at, stand.early_at)
+    if not request.is_invited:
+        return NotInvited()
+    if own.unpaid is not None:
+        return UnpaidClaim(own.unpaid.no, own.unpaid.quantity, own.unpaid.pay_due_at)
+    if own.units + request.quantity > stand.limit_each:
+        return LimitReached(stand.limit_each, own.units)
+    if stand.left < request.quantity:
+        return TooFewLeft(stand.left) if stand.left else SoldOut(stand.item_id)
+    share = stand.shares.get(request.group_id or 0)
+    if stand.shares and (share is None or share < request.quantity):
+        return ShareSoldOut(stand.item_id)
+    return None
+
+
+def _decide(
+    request: Request,
+    stand: Stand | None,
+    have: dict[tuple[int, int], Own],
+    rows: list[dict[str, Any]],
+    *,
+    now: datetime,
+) -> Outcome:
+    own = have.setdefault((request.item_id, request.member_id), Own())
+    if (known := _repeated(request, own)) is not None:
+        return known
+    if (why := refusal(request, stand, own, now=now)) is not None:
+        return why
+    assert stand is not None  # refusal() says so otherwise
+    quantity = request.quantity
+    due_at = now + timedelta(seconds=stand.pay_seconds)
+    granted = Granted(request.no, stand.item_id, quantity, quantity * stand.price_fen, due_at)
+    stand.left -= quantity
+    stand.granted += quantity
+    if stand.shares and request.group_id is not None:
+        stand.shares[request.group_id] -= quantity
+        stand.shared[request.group_id] = stand.shared.get(request.group_id, 0) + quantity
+    own.add(granted, ClaimStatus.HELD)
+    rows.append(row_of(request, granted, now=now))
+    return granted
+
+
+def _repeated(request: Request, own: Own) -> Outcome | None:
+    """What the same request came to before. The same wish by another way, while unpaid, is the same claim too."""
+    if (known := own.claims.get(request.no)) is not None:
+        status, granted = known
+        return ClaimReleased(granted.no) if status is ClaimStatus.RELEASED else _again(granted)
+    if own.unpaid is not None and own.unpaid.quantity == request.quantity:
+        return _again(own.unpaid)
+    return None
+
+
+def _again(granted: Granted) -> Granted:
+    return Granted(granted.no, granted.item_id, granted.quantity, granted.total_fen, granted.pay_due_at, is_new=False)
+
+
+def row_of(request: Request, granted: Granted, *, now: datetime) -> dict[str, Any]:
+    """The claim as its table takes it."""
+    return {
+        "no": granted.no,
+        "item_id": granted.item_id,
+        "member_id": request.member_id,
+        "quantity": granted.quantity,
+        "total_fen": granted.total_fen,
+        "status": ClaimStatus.HELD,
+        "channel": request.channel,
+        "group_id": request.group_id,
+        "claimed_at": now,
+        "pay_due_at": granted.pay_due_at,
+    }
+
+
+async def _have(connection: AsyncConnection, requests: Sequence[Request]) -> Have:
+    """What the members of these requests have of their items."""
+    rows = await connection.execute(
+        sa.select(
+            Claim.item_id, Claim.member_id, Claim.no, Claim.quantity, Claim.total_fen, Claim.status, Claim.pay_due_at
+        ).where(
+            is_among(connection, Claim.member_id, list({one.member_id for one in requests})),
+            is_among(connection, Claim.item_id, list({one.item_id for one in requests})),
+        )
+    )
+    found: Have = {}
+    for item_id, member_id, no, quantity, total_fen, status, due_at in rows:
+        own = found.setdefault((item_id, member_id), Own())
+        own.add(Granted(no, item_id, quantity, total_fen, due_at), status)
+    return found
+
+
+async def _count(connection: AsyncConnection, stands: Collection[Stand]) -> None:
+    """Move the counters by what was granted; the tables' checks are the last word."""
+    for stand in stands:
+        if stand.granted:
+            item = sa.update(SaleItem).where(SaleItem.id == stand.item_id)
+            await connection.execute(item.values(held=SaleItem.held + stand.granted))
+        for group_id, units in stand.shared.items():
+            share = sa.update(SaleShare).where(SaleShare.item_id == stand.item_id, SaleShare.group_id == group_id)
+            await connection.execute(share.values(taken=SaleShare.taken + units))
+
+
+async def _holders(connection: AsyncConnection, item_ids: set[int]) -> dict[int, frozenset[int]]:
+    found: dict[int, set[int]] = {item_id: set() for item_id in item_ids}
+    rows = await connection.execute(
+        sa.select(Claim.item_id, Claim.member_id).where(is_among(connection, Claim.item_id, sorted(item_ids)))
+    )
+    for item_id, member_id in rows:
+        found[item_id].add(member_id)
+    return {item_id: frozenset(members) for item_id, members in found.items()}

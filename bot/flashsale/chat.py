@@ -1,0 +1,135 @@
+"""Claims asked for in the kf chat: written down by the turn that heard them, then claimed like everybody else's.
+
+A turn holds a transaction that answers many conversations; a claim inside it would keep an item locked until all of
+them are done. So the line waits here, in the order it was said, and the answer leaves with its done mark.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.app import App
+from bot.dialogue.turn import Text, as_messages
+from bot.flashsale import sales, words
+from bot.flashsale.allocator import Allocator
+from bot.flashsale.terms import Outcome, Request
+from bot.handoff import queue
+from bot.models.conversation import Conversation
+from bot.models.sale import Channel, ClaimLine, Sale, SaleItem
+from bot.wecom import lanes
+from crm.base import outbox
+from crm.base.db import insert
+from crm.base.errors import Busy, ShopError
+
+log = logging.getLogger(__name__)
+
+TOPIC = "claim-lines"
+TOGETHER = 200
+IDLE_SECONDS = 0.5
+
+
+async def write_down(
+    session: AsyncSession,
+    *,
+    msgid: str,
+    conversation: Conversation,
+    member_id: int,
+    item_id: int,
+    quantity: int,
+    now: datetime,
+) -> None:
+    """Note the line in the turn's transaction; the message's own id makes it once."""
+    values = {
+        "msgid": msgid,
+        "conversation_id": conversation.id,
+        "member_id": member_id,
+        "item_id": item_id,
+        "quantity": quantity,
+        "said_at": now,
+    }
+    await session.execute(insert(session, ClaimLine).values(values).on_conflict_do_nothing())
+
+
+class ClaimLines:
+    """Works off the lines. Killed anywhere, it asks again under the same key, which is the same claim."""
+
+    def __init__(self, app: App, allocator: Allocator) -> None:
+        self._app, self._allocator = app, allocator
+
+    async def run(self) -> None:
+        """Forever: rounds while there is work, then wait for a tap."""
+        while True:
+            if not await self.round():
+                await self._app.peers.wait(TOPIC, seconds=IDLE_SECONDS)
+
+    async def round(self) -> int:
+        """Claim for some lines side by side and answer them; returns how many."""
+        now = self._app.clock.now()
+        async with self._app.sessions.read() as session:
+            lines = (
+                await session.scalars(
+                    sa.select(ClaimLine).where(ClaimLine.done_at.is_(None)).order_by(ClaimLine.id).limit(TOGETHER)
+                )
+            ).all()
+            wanted = [await self._request(session, line, now=now) for line in lines]
+        outcomes = await asyncio.gather(*(self._claim(one) for one in wanted))
+        settled = [(line, one) for line, one in zip(lines, outcomes, strict=True) if not isinstance(one, Busy)]
+        await self._answer(settled)
+        return len(settled)
+
+    async def _request(self, session: AsyncSession, line: ClaimLine, *, now: datetime) -> Request:
+        sale = await session.scalar(
+            sa.select(Sale).join(SaleItem, SaleItem.sale_id == Sale.id).where(SaleItem.id == line.item_id)
+        )
+        assert sale is not None  # a foreign key says so
+        standing = await sales.standing(session, sale, line.member_id, now=now)
+        return Request(
+            item_id=line.item_id,
+            member_id=line.member_id,
+            quantity=line.quantity,
+            key=line.msgid,
+            channel=Channel.CHAT,
+            is_early=standing.is_early,
+            is_invited=standing.is_invited,
+        )
+
+    async def _claim(self, request: Request) -> Outcome:
+        try:
+            return await self._allocator.claim(request)
+        except ShopError as refusal:
+            return refusal
+
+    async def _answer(self, settled: Sequence[tuple[ClaimLine, Outcome]]) -> None:
+        if not settled:
+            return
+        now = self._app.clock.now()
+        async with self._app.sessions.begin() as session:
+            ids = [line.id for line, _ in settled]
+            mine = sa.update(ClaimLine).where(ClaimLine.id.in_(ids), ClaimLine.done_at.is_(None))
+            done = set(await session.scalars(mine.values(done_at=now).returning(ClaimLine.id)))
+            items = await self._items(session, {line.item_id for line, _ in settled})
+            for line, outcome in settled:
+                if line.id in done:  # else another worker has said it
+                    conversation = await session.get_one(Conversation, line.conversation_id)
+                    said = words.outcome(outcome, items[line.item_id], self._app.public_url)
+                    await outbox.put(session, self._messages(conversation, line, said, now=now), now=now)
+        self._app.peers.tap("send")
+
+    async def _items(self, session: AsyncSession, ids: set[int]) -> dict[int, SaleItem]:
+        rows = await session.scalars(sa.select(SaleItem).where(SaleItem.id.in_(ids)))
+        return {item.id: item for item in rows}
+
+    def _messages(
+        self, conversation: Conversation, line: ClaimLine, said: str, *, now: datetime
+    ) -> list[outbox.Message]:
+        deadline = now + self._app.reply_deadline
+        return [
+            lanes.kf_message(
+                queue.address(conversation), payload, because=("claim", line.msgid, number), deadline=deadline
+            )
+            for number, payload in enumerate(as_messages([Text(said)]))
+        ]

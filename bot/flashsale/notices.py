@@ -1,0 +1,60 @@
+"""What a sale has to say to a member unasked: in the kf chat while its window is open; the page says it anyhow."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import texts
+from bot.app import App
+from bot.flashsale import words
+from bot.flashsale.payments import RefundDue
+from bot.flashsale.waiting import SaleOffered
+from bot.handoff import queue
+from bot.models.conversation import Conversation
+from bot.models.sale import SaleItem
+from bot.wecom import lanes
+from bot.wecom.window import MAY_SEND, WINDOW
+from crm.base import outbox
+from crm.base.clock import SHANGHAI
+
+
+async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, app: App, now: datetime) -> None:
+    """Who waited hears that units are held for them, and until when."""
+    for one in offers:
+        item = await session.get_one(SaleItem, one.item_id)
+        said = texts.SALE_OFFERED.format(
+            item=item.name,
+            quantity=one.quantity,
+            yuan=words.yuan(one.quantity * item.price_fen),
+            until=f"{one.pay_due_at.astimezone(SHANGHAI):%H:%M}",
+            link=f"\n{app.public_url}/h5/claims/{one.no}" if app.public_url else "",
+        )
+        await _say(session, one.member_id, said, because=("sale-offer", one.no), until=one.pay_due_at, now=now)
+
+
+async def refund_due(session: AsyncSession, due: RefundDue, *, now: datetime) -> None:
+    """Whose money came too late hears that it goes back."""
+    said = texts.SALE_REFUND.format(yuan=words.yuan(due.paid_fen))
+    await _say(session, due.member_id, said, because=("sale-refund", due.payment_id), until=now + WINDOW, now=now)
+
+
+async def _say(
+    session: AsyncSession, member_id: int, said: str, *, because: tuple[object, ...], until: datetime, now: datetime
+) -> None:
+    conversation = await session.scalar(
+        sa.select(Conversation)
+        .where(
+            Conversation.member_id == member_id,
+            Conversation.last_customer_at > now - WINDOW,
+            sa.or_(Conversation.service_state.is_(None), Conversation.service_state.in_(MAY_SEND - {None})),
+        )
+        .order_by(Conversation.last_customer_at.desc())
+        .limit(1)
+    )
+    if conversation is None:
+        return
+    payload = {"msgtype": "text", "text": {"content": said}}
+    message = lanes.kf_message(queue.address(conversation), payload, because=because, deadline=until)
+    await outbox.put(session, [message], now=now)

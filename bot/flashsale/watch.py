@@ -1,0 +1,52 @@
+"""The clock of flash sales: opens, closes and settles them, releases what was not paid, and checks that sums hold."""
+
+import logging
+
+from bot.app import App
+from bot.flashsale import board, notices, payments, sales
+from bot.flashsale.allocator import Allocator
+from bot.metrics import ALERTS
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0  # seconds
+CHECK_EVERY = 60.0
+TOPIC = "sale"  # tapped when stock or a sale moved; browsers are told
+
+
+class SaleWatch:
+    """Two loops of a worker. Any number of workers may run them: each step is guarded where it writes."""
+
+    def __init__(self, app: App, allocator: Allocator) -> None:
+        self._app, self._allocator = app, allocator
+
+    async def run(self) -> None:
+        """Forever: what the clock asks for."""
+        while True:
+            if not await self.round():
+                await self._app.peers.wait("sale-clock", seconds=LOOK_EVERY)
+
+    async def round(self) -> int:
+        """What is due now; returns how much was done."""
+        now = self._app.clock.now()
+        async with self._app.sessions.begin() as session:
+            freed, offers = await payments.release_due(session, now=now)
+            await notices.offered(session, offers, app=self._app, now=now)
+        if freed:
+            self._allocator.forget(freed)
+        async with self._app.sessions.begin() as session:
+            moved = await sales.follow_clock(session, now=now)
+            moved += await sales.next_sessions(session, now=now, chance=self._app.chance)
+        if freed or moved:
+            self._app.peers.tap(TOPIC)
+        return len(freed) + moved
+
+    async def check(self) -> None:
+        """Forever: look whether held, sold and left add up to the stock, and alarm when they do not."""
+        while True:
+            async with self._app.sessions.read() as session:
+                found = await board.mismatches(session)
+            for line in board.in_words(found):
+                ALERTS.labels("sale_mismatch").inc()
+                log.error("sale.mismatch", extra={"line": line})
+            await self._app.peers.wait("sale-check", seconds=CHECK_EVERY)
