@@ -5,7 +5,6 @@ masked here, before anybody renders it.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -29,6 +28,81 @@ from crm.timeline import Moment
 
 NEWEST = 10  # of orders, contacts, groups, identities
 MOMENTS = 30
+
+
+# Built once: making a statement costs more than SQLite's answer to it.
+_member = sa.bindparam("member", type_=sa.BigInteger())
+_STANDS = (
+    sa.select(
+        Member.id,
+        *(MemberStage.stage, MemberStage.since_on, MemberStage.rhythm_days),
+        *(MemberOrders.orders, MemberOrders.paid_fen, MemberOrders.refunded_fen),
+        *(MemberOrders.first_paid_at, MemberOrders.last_paid_at),
+        *(Level.name.label("level"), Level.benefits, MemberLevel.since_on.label("level_since_on")),
+        *(MemberLevel.until_on, MemberLevel.grace_until_on, MemberLevel.growth_fen),
+    )
+    .outerjoin(MemberStage, MemberStage.member_id == Member.id)
+    .outerjoin(MemberOrders, MemberOrders.member_id == Member.id)
+    .outerjoin(MemberLevel, MemberLevel.member_id == Member.id)
+    .outerjoin(Level, Level.id == MemberLevel.level_id)
+    .where(Member.id == _member)
+)
+_IDENTITIES = (
+    sa.select(Identity.kind, Identity.value)
+    .where(Identity.member_id == _member, Identity.kind != IdentityKind.PHONE_HASH)
+    .order_by(Identity.added_at.desc(), Identity.id.desc())
+    .limit(NEWEST)
+)
+_PHONES = (
+    sa.select(PrivateValue.sealed)
+    .where(PrivateValue.member_id == _member, PrivateValue.kind == PrivateKind.PHONE)
+    .order_by(PrivateValue.added_at.desc(), PrivateValue.id.desc())
+    .limit(NEWEST)
+)
+_CONTACTS = (
+    sa.select(Staff.name, Staff.userid, Contact.remark, Contact.added_at, Contact.ended_at)
+    .join(Staff, Staff.id == Contact.staff_id)
+    .where(Contact.member_id == _member)
+    .order_by(Contact.ended_at.is_not(None), Contact.added_at.desc(), Contact.id.desc())
+    .limit(NEWEST)
+)
+_GROUPS = (
+    sa.select(Group.name, GroupMember.joined_at, GroupMember.left_at)
+    .join(Group, Group.id == GroupMember.group_id)
+    .where(GroupMember.member_id == _member)
+    .order_by(GroupMember.left_at.is_not(None), GroupMember.joined_at.desc(), GroupMember.id.desc())
+    .limit(NEWEST)
+)
+_newest_orders = (
+    sa.select(Order.id)
+    .where(Order.member_id == _member)
+    .order_by(Order.placed_at.desc(), Order.id.desc())
+    .limit(NEWEST)
+)
+_ORDERS = (
+    sa.select(
+        *(Order.id, Order.external_no, Order.status, Order.placed_at),
+        *(Order.total_fen, Order.paid_fen, Order.refunded_fen),
+    )
+    .where(Order.id.in_(_newest_orders))
+    .order_by(Order.placed_at.desc(), Order.id.desc())
+)
+_LINES = (
+    sa.select(OrderLine.order_id, OrderLine.name, OrderLine.sku, OrderLine.quantity)
+    .where(OrderLine.order_id.in_(_newest_orders))
+    .order_by(OrderLine.order_id, OrderLine.line_no)
+)
+_said = (
+    sa.select(
+        *(Consent.topic, Consent.channel, Consent.granted, Consent.source, Consent.said_at),
+        sa.func.row_number()
+        .over(partition_by=(Consent.topic, Consent.channel), order_by=(Consent.said_at.desc(), Consent.id.desc()))
+        .label("place"),
+    )
+    .where(Consent.member_id == _member)
+    .subquery()
+)
+_CONSENTS = sa.select(_said).where(_said.c.place == 1).order_by(_said.c.topic, _said.c.channel).limit(NEWEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +247,7 @@ async def read(session: AsyncSession, member_id: int, *, role: Role, vault: Vaul
     vault: opens phones for their mask; without it they are told by their number alone.
     """
     member, sight = await members.get(session, member_id), SIGHT[role]
+    stands = (await session.execute(_STANDS, {"member": member.id})).one()
     return Card(
         role=role,
         may_reveal=sight.reveals,
@@ -189,11 +264,11 @@ async def read(session: AsyncSession, member_id: int, *, role: Role, vault: Vaul
         contacts=await _contacts(session, member, sight),
         groups=await _groups(session, member),
         tags=tuple(await member_tags.borne_by(session, member.id, now=now)),
-        stage=await _stage(session, member),
+        stage=await _stage(session, stands),
         rfm=await _rfm(session, member, now=now),
-        level=await _level(session, member),
+        level=_level(stands),
         points=await _points(session, member, now=now),
-        lifetime=await _lifetime(session, member),
+        lifetime=_lifetime(stands),
         orders=await _orders(session, member),
         consents=await _consents(session, member),
         days=await _days(session, member, sight),
@@ -203,54 +278,31 @@ async def read(session: AsyncSession, member_id: int, *, role: Role, vault: Vaul
 
 async def _identities(session: AsyncSession, member: Member, sight: Sight) -> tuple[Named, ...]:
     """Without the phone's hash, which tells nobody anything."""
-    rows = await session.execute(
-        sa.select(Identity.kind, Identity.value)
-        .where(Identity.member_id == member.id, Identity.kind != IdentityKind.PHONE_HASH)
-        .order_by(Identity.added_at.desc(), Identity.id.desc())
-        .limit(NEWEST)
-    )
+    rows = await session.execute(_IDENTITIES, {"member": member.id})
     return tuple(Named(row.kind, sight.id(row.value)) for row in rows)
 
 
 async def _phones(session: AsyncSession, member: Member, sight: Sight, vault: Vault | None) -> tuple[str, ...]:
-    rows = await session.scalars(
-        sa.select(PrivateValue.sealed)
-        .where(PrivateValue.member_id == member.id, PrivateValue.kind == PrivateKind.PHONE)
-        .order_by(PrivateValue.added_at.desc(), PrivateValue.id.desc())
-        .limit(NEWEST)
-    )
+    rows = await session.scalars(_PHONES, {"member": member.id})
     if vault is None:
         return tuple("***" for _ in rows)
     return tuple(sight.phone(vault.open(sealed, about=phones.PURPOSE)) for sealed in rows)
 
 
 async def _contacts(session: AsyncSession, member: Member, sight: Sight) -> tuple[Relation, ...]:
-    rows = await session.execute(
-        sa.select(Staff.name, Staff.userid, Contact.remark, Contact.added_at, Contact.ended_at)
-        .join(Staff, Staff.id == Contact.staff_id)
-        .where(Contact.member_id == member.id)
-        .order_by(Contact.ended_at.is_not(None), Contact.added_at.desc(), Contact.id.desc())
-        .limit(NEWEST)
-    )
+    rows = await session.execute(_CONTACTS, {"member": member.id})
     return tuple(Relation(row.name or row.userid, sight.said(row.remark), row.added_at, row.ended_at) for row in rows)
 
 
 async def _groups(session: AsyncSession, member: Member) -> tuple[Seat, ...]:
-    rows = await session.execute(
-        sa.select(Group.name, GroupMember.joined_at, GroupMember.left_at)
-        .join(Group, Group.id == GroupMember.group_id)
-        .where(GroupMember.member_id == member.id)
-        .order_by(GroupMember.left_at.is_not(None), GroupMember.joined_at.desc(), GroupMember.id.desc())
-        .limit(NEWEST)
-    )
+    rows = await session.execute(_GROUPS, {"member": member.id})
     return tuple(Seat(row.name or "群聊", row.joined_at, row.left_at) for row in rows)
 
 
-async def _stage(session: AsyncSession, member: Member) -> Standing | None:
-    row = await session.get(MemberStage, member.id)
-    if row is None:
+async def _stage(session: AsyncSession, row: sa.Row[Any]) -> Standing | None:
+    if row.stage is None:
         return None
-    moves = await lifecycle.moves_of(session, member.id, limit=1)
+    moves = await lifecycle.moves_of(session, row.id, limit=1)
     why = lifecycle.in_words(moves[0]) if moves else ""
     return Standing(row.stage, row.since_on, why, row.rhythm_days)
 
@@ -263,18 +315,10 @@ async def _rfm(session: AsyncSession, member: Member, *, now: datetime) -> Score
     return Scored(score.r, score.f, score.m, score.segment.value, tuple(found.reasons))
 
 
-async def _level(session: AsyncSession, member: Member) -> Rank | None:
-    row = (
-        await session.execute(
-            sa.select(Level.name, Level.benefits, MemberLevel)
-            .join(MemberLevel, MemberLevel.level_id == Level.id)
-            .where(MemberLevel.member_id == member.id)
-        )
-    ).first()
-    if row is None:
+def _level(row: sa.Row[Any]) -> Rank | None:
+    if row.level is None:
         return None
-    held: MemberLevel = row.MemberLevel
-    return Rank(row.name, held.since_on, held.until_on, held.grace_until_on, held.growth_fen, row.benefits)
+    return Rank(row.level, row.level_since_on, row.until_on, row.grace_until_on, row.growth_fen, row.benefits)
 
 
 async def _points(session: AsyncSession, member: Member, *, now: datetime) -> Balance | None:
@@ -283,52 +327,33 @@ async def _points(session: AsyncSession, member: Member, *, now: datetime) -> Ba
     return await points.balance_of(session, member.id, now=now)
 
 
-async def _lifetime(session: AsyncSession, member: Member) -> Lifetime:
-    row = await session.get(MemberOrders, member.id)
-    if row is None:
+def _lifetime(row: sa.Row[Any]) -> Lifetime:
+    if row.orders is None:
         return Lifetime()
     return Lifetime(row.orders, row.paid_fen - row.refunded_fen, row.first_paid_at, row.last_paid_at)
 
 
 async def _orders(session: AsyncSession, member: Member) -> tuple[Bought, ...]:
-    rows: Sequence[Order] = (
-        await session.scalars(
-            sa.select(Order)
-            .where(Order.member_id == member.id)
-            .order_by(Order.placed_at.desc(), Order.id.desc())
-            .limit(NEWEST)
-        )
-    ).all()
-    lines = await session.execute(
-        sa.select(OrderLine.order_id, OrderLine.name, OrderLine.sku, OrderLine.quantity)
-        .where(OrderLine.order_id.in_([order.id for order in rows]))
-        .order_by(OrderLine.order_id, OrderLine.line_no)
-    )
     articles: defaultdict[int, list[str]] = defaultdict(list)
-    for line in lines:
+    for line in await session.execute(_LINES, {"member": member.id}):
         if len(articles[line.order_id]) < NEWEST:
             articles[line.order_id].append(f"{line.name or line.sku} ×{line.quantity}")
     return tuple(
         Bought(
-            order.external_no,
-            order.status,
-            order.placed_at,
-            order.total_fen,
-            order.paid_fen,
-            order.refunded_fen,
-            tuple(articles[order.id]),
+            row.external_no,
+            row.status,
+            row.placed_at,
+            row.total_fen,
+            row.paid_fen,
+            row.refunded_fen,
+            tuple(articles[row.id]),
         )
-        for order in rows
+        for row in await session.execute(_ORDERS, {"member": member.id})
     )
 
 
 async def _consents(session: AsyncSession, member: Member) -> tuple[Said, ...]:
-    place = sa.func.row_number().over(
-        partition_by=(Consent.topic, Consent.channel), order_by=(Consent.said_at.desc(), Consent.id.desc())
-    )
-    newest = sa.select(Consent, place.label("place")).where(Consent.member_id == member.id).subquery()
-    c = newest.c
-    rows = await session.execute(sa.select(newest).where(c.place == 1).order_by(c.topic, c.channel).limit(NEWEST))
+    rows = await session.execute(_CONSENTS, {"member": member.id})
     return tuple(Said(row.topic, row.channel, row.granted, row.source, row.said_at) for row in rows)
 
 

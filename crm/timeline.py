@@ -85,14 +85,17 @@ WORDS: dict[str, Words] = {
 }
 
 
+_NEWEST = (  # built once: making a statement costs more than SQLite's answer to it
+    sa.select(EventRow.at, EventRow.name, EventRow.body)
+    .where(EventRow.member_id == sa.bindparam("member", type_=sa.BigInteger()))
+    .order_by(EventRow.at.desc(), EventRow.id.desc())
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)
+
+
 async def of(session: AsyncSession, member_id: int, *, limit: int = 30) -> list[Moment]:
     """The newest events about a member: one query, and one for each kind of name that occurs."""
-    rows = await session.execute(
-        sa.select(EventRow.at, EventRow.name, EventRow.body)
-        .where(EventRow.member_id == member_id)
-        .order_by(EventRow.at.desc(), EventRow.id.desc())
-        .limit(limit)
-    )
+    rows = await session.execute(_NEWEST, {"member": member_id, "most": limit})
     found = [(at, name, dict(body)) for at, name, body in rows]
     names = await _names(session, [body for _, _, body in found])
     return [Moment(at, name, WORDS[name](body, names) if name in WORDS else "") for at, name, body in found]

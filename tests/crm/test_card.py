@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -105,9 +104,15 @@ async def ten_years(sessions: Sessions, member_id: int, clock: FrozenClock) -> N
             at = now - timedelta(days=90 * number)
             lines = [Line(sku=f"S{line}", name="猫粮", category="", quantity=1, price_fen=10) for line in range(30)]
             told = Told(
-                source="t", external_no=f"N{number}", member_id=member_id, placed_at=at, total_fen=300, paid_at=at
+                source="t",
+                external_no=f"N{number}",
+                member_id=member_id,
+                placed_at=at,
+                total_fen=300,
+                lines=lines,
+                paid_at=at,
             )
-            await orders.place(session, replace(told, lines=lines), now=now)
+            await orders.place(session, told, now=now)
         shown = [
             contacts.Relation(userid=f"s{number}", person=wechat_person(name), added_at=now) for number in range(15)
         ]
