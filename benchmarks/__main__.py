@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import callbacks, crm, memory, report, roundtrip
+from benchmarks import callbacks, campaigns, crm, memory, report, roundtrip
 
-ALL = (callbacks, roundtrip, memory, crm)
+ALL = (callbacks, roundtrip, memory, crm, campaigns)
 
 
 def main() -> None:

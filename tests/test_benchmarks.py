@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import callbacks, crm_card, crm_segments, memory, roundtrip
+from benchmarks import callbacks, campaigns, crm_card, crm_segments, memory, roundtrip
 from benchmarks.report import Report, Row, percentile, show
 
 ONE = ("SQLite",)
@@ -50,6 +50,11 @@ def test_memory_is_read_again_and_again_while_messages_come(capsys: pytest.Captu
 def test_cards_are_read_beside_their_own_statements(capsys: pytest.CaptureFixture[str]) -> None:
     found = read(Report("card", crm_card.measure(True, crm_segments.Size(200, 400, 10))), capsys)
     assert [row["unit"] for row in found["rows"]] == ["ms", "ms"]
+
+
+def test_a_campaign_is_planned_judged_and_put_on_its_way(capsys: pytest.CaptureFixture[str]) -> None:
+    found = read(campaigns.measure(True, campaigns.Size(members=500, rounds=1, databases=ONE)), capsys)
+    assert {row["unit"] for row in found["rows"]} == {"rows/s", "deliveries/s"}
 
 
 def test_the_machine_is_described_without_its_name(capsys: pytest.CaptureFixture[str]) -> None:
