@@ -93,8 +93,16 @@ async def define(
         level.rank, level.threshold_fen, level.benefits, level.retired_at = rank, one.threshold_fen, one.benefits, None
         session.add(level)
     await session.flush()
+    if not told.levels:
+        await _close(session, now=now)
     await _show(session, await levels.ladder(session), mirrored=told.mirrored, now=now)
     await levels.mark(session, None, now=now, zone=zone)
+
+
+async def _close(session: AsyncSession, *, now: datetime) -> None:
+    """The shop has no levels any more: nobody has one, and what showed it comes off. The moves stay as history."""
+    await session.execute(sa.delete(MemberLevel))
+    await rule_tags.refresh(session, now=now)
 
 
 async def _show(session: AsyncSession, ladder: Sequence[Level], *, mirrored: bool, now: datetime) -> None:

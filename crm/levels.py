@@ -204,8 +204,9 @@ async def review(
         .with_for_update(skip_locked=True)
     )
     found = list(due)
-    if found:
-        await judge_members(session, found, now=now, zone=zone)
+    if not found or not await ladder(session):
+        return 0
+    await judge_members(session, found, now=now, zone=zone)
     return len(found)
 
 

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.reactions import join_standings, part_standings
-from crm import identities, level_changes, level_programme, levels, loyalty_rules, member_tags, orders, rule_tags
+from crm import (
+    identities,
+    level_changes,
+    level_programme,
+    level_standing,
+    levels,
+    loyalty_rules,
+    member_tags,
+    orders,
+    rule_tags,
+)
 from crm.base import events
 from crm.base.clock import FrozenClock, local_day
 from crm.base.db import Sessions
@@ -276,6 +286,36 @@ async def test_a_level_shows_as_a_tag_of_ours(sessions: Sessions, make: Make, cl
     await define(sessions, clock)
     async with sessions.read() as session:
         assert len(list(await session.scalars(sa.select(Level)))) == 4
+
+
+async def test_a_shop_can_give_its_levels_up(sessions: Sessions, make: Make, clock: FrozenClock) -> None:
+    await define(sessions, clock)
+    member = await make.member()
+    await make.order(member, total_fen=60_000)
+    await review(sessions, clock)
+    async with sessions.begin() as session:
+        await rule_tags.follow(session, [member.id], now=clock.now())
+    await define(sessions, clock, ProgrammeTold(levels=[]))
+    await review(sessions, clock)
+    assert await level(sessions, member) is None
+    async with sessions.read() as session:
+        assert await member_tags.borne_by(session, member.id, now=clock.now()) == []
+        assert await level_standing.standing_of(session, member.id, now=clock.now()) is None
+    await define(sessions, clock)
+    await review(sessions, clock)
+    assert await level(sessions, member) == "银卡"
+
+
+async def test_a_card_reads_where_a_member_stands_and_why(sessions: Sessions, make: Make, clock: FrozenClock) -> None:
+    await define(sessions, clock)
+    member = await make.member()
+    await make.order(member, total_fen=60_000)
+    async with sessions.read() as session:
+        found = await level_standing.standing_of(session, member.id, now=clock.now())
+    assert found is not None
+    assert (found.name, found.until_on, found.growth_fen, found.keeps_with_fen) == ("银卡", day(365), 60_000, 0)
+    assert (found.next_name, found.next_in_fen) == ("金卡", 140_000)
+    assert found.reason == "2026-03-09 入会，窗口内净消费 600.00 元"
 
 
 async def test_an_import_waits_for_the_review(sessions: Sessions, make: Make, clock: FrozenClock) -> None:
