@@ -49,6 +49,14 @@ async def lots_of_spend(session: AsyncSession, entry_id: int) -> dict[int, int]:
     return {lot_id: int(points) for lot_id, points in rows if points}
 
 
+async def get_spend(session: AsyncSession, cause: Cause) -> PointEntry:
+    """What was spent for `cause`. Raises PointsNotFound."""
+    told = await point_ledger.find(session, EntryKind.SPENT, cause)
+    if told is None:
+        raise PointsNotFound(cause.kind, cause.id)
+    return told
+
+
 async def give_back(
     session: AsyncSession,
     cause: Cause,
@@ -65,9 +73,7 @@ async def give_back(
     """
     if points is not None:
         check(points)
-    told = await point_ledger.find(session, EntryKind.SPENT, cause)
-    if told is None:
-        raise PointsNotFound(cause.kind, cause.id)
+    told = await get_spend(session, cause)
     member_id = await point_ledger.open_account(session, told.member_id, now=now, zone=zone)
     if (known := await point_ledger.find(session, EntryKind.RETURNED, by_cause, points=points)) is not None:
         return known

@@ -199,13 +199,13 @@ async def get_offer(session: AsyncSession, body: OfferKeyIn, *, now: datetime) -
 
 async def issue(session: AsyncSession, body: IssueIn, *, now: datetime) -> CouponOut:
     offer = await offers.get(session, body.offer)
-    member_id = await _member_id(session, body.member, body.source)
+    member_id = await known_member(session, body.member, body.source)
     coupon = await coupons.issue(session, offer.id, member_id, because=f"api:{body.because}", now=now)
     return _coupon(coupon, offer)
 
 
 async def quote(session: AsyncSession, body: QuoteIn, *, now: datetime) -> QuoteOut:
-    member_id = await _member_id(session, body.member, body.source)
+    member_id = await known_member(session, body.member, body.source)
     order = OrderRef(body.source, body.order_no) if body.order_no else None
     return _quote(await coupons.quote(session, member_id, body.codes, _basket(body), order=order, now=now))
 
@@ -219,7 +219,7 @@ async def redeem(session: AsyncSession, body: UseIn, *, now: datetime) -> QuoteO
 
 
 async def _use(session: AsyncSession, body: UseIn, *, until: datetime | None, now: datetime) -> QuoteOut:
-    member_id, order = await _member_id(session, body.member, body.source), OrderRef(body.source, body.order_no)
+    member_id, order = await known_member(session, body.member, body.source), OrderRef(body.source, body.order_no)
     found = await coupons.use(session, member_id, body.codes, order=order, basket=_basket(body), until=until, now=now)
     return _quote(found)
 
@@ -233,7 +233,7 @@ async def wallet(session: AsyncSession, body: WalletIn, *, now: datetime) -> Cou
     if body.order_no:
         found = await coupons.of_order(session, OrderRef(body.source, body.order_no))
     else:
-        member_id = await _member_id(session, body, body.source)
+        member_id = await known_member(session, body, body.source)
         found = [coupon for coupon, _ in await coupons.wallet_of(session, member_id, now=now)]
     known = await offers.get_batch(session, {coupon.offer_id for coupon in found})
     return CouponsOut(coupons=[_coupon(coupon, known[coupon.offer_id]) for coupon in found])
@@ -245,7 +245,7 @@ async def put_ladder(session: AsyncSession, body: LadderDraft, *, now: datetime)
 
 
 async def standing(session: AsyncSession, body: StandingIn, *, now: datetime) -> StandingOut:
-    member_id = await _member_id(session, body, body.source)
+    member_id = await known_member(session, body, body.source)
     rungs = await ladders.explain(session, await ladders.get(session, body.key), member_id, now=now)
     return StandingOut(
         rungs=[
@@ -261,7 +261,7 @@ async def standing(session: AsyncSession, body: StandingIn, *, now: datetime) ->
 
 
 async def give(session: AsyncSession, body: GiveIn, *, now: datetime) -> GivenOut:
-    member_id = await _member_id(session, body.member, body.source)
+    member_id = await known_member(session, body.member, body.source)
     given = await ladders.give(session, body.key, member_id, because=f"api:{body.because}", now=now)
     coupon = _coupon(given.coupon, given.offer) if given.coupon is not None and given.offer is not None else None
     return GivenOut(
@@ -269,8 +269,8 @@ async def give(session: AsyncSession, body: GiveIn, *, now: datetime) -> GivenOu
     )
 
 
-async def _member_id(session: AsyncSession, who: WhoIn, source: str) -> int:
-    """A member who is known already; a stranger has no coupons."""
+async def known_member(session: AsyncSession, who: WhoIn, source: str) -> int:
+    """A member who is known already; a stranger has no coupons and no points."""
     person = who.person(source)
     if person is None:
         raise NobodyNamed
