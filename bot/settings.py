@@ -240,7 +240,7 @@ class Settings(BaseSettings):
 
 def campaign_review(settings: Settings) -> Review:
     """Which campaigns of this shop a second person looks at."""
-    return Review(settings.campaign_review_members, settings.campaign_review_fen)
+    return Review(settings.campaign_review_members, settings.campaign_review_fen, words.read(settings.words_file))
 
 
 def rfm_rule(settings: Settings) -> Rule:

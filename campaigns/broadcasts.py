@@ -12,7 +12,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import definition, deliveries, guards
+from campaigns import definition, deliveries, guards, messages
 from campaigns.definition import Definition, Message
 from campaigns.guard_rules import Channel, Decision, Gate, Verdict
 from campaigns.models.campaign import (
@@ -207,7 +207,8 @@ async def _copies(session: AsyncSession, broadcast_id: int) -> Sequence[Copy]:
 
 
 def _task(broadcast: Broadcast, run: Run, campaign: Campaign, sender: str, customers: tuple[str, ...] = ()) -> Task:
-    message = definition.read(run.definition).message(broadcast.tier, broadcast.variant)
+    said = definition.read(run.definition).message(broadcast.tier, broadcast.variant)
+    message = messages.for_all(said, now=broadcast.waiting_since)
     return Task(broadcast.id, sender, broadcast.msgid, message, broadcast.waiting_since, customers, campaign.name)
 
 

@@ -119,6 +119,7 @@ class Definition(Part):
     attribution_days: Annotated[int, Field(ge=1, le=90)] = 7
     worth_fen: Annotated[int, Field(ge=0)] = 0  # what one delivery gives away: decides whether a second person looks
     cost_fen: Annotated[int, Field(ge=0)] = 0  # of the campaign as a whole, for the return
+    words_confirmed: bool = False  # somebody has read the warnings about its words; see words.py
     pause_at_failed_percent: Annotated[int, Field(ge=1, le=100)] = 30
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from campaigns.models.campaign import OPEN, Delivery, DeliveryStatus, Run
 from crm.base.db import is_among
 
 Ids = Collection[int]
+FIELD_MISSING, TOO_LONG = "field_missing", "too_long"
 CANCELLED, LEFT_AUDIENCE, NO_CONTACT = "cancelled", "left_audience", "not_a_contact"
 NOT_CONFIRMED, UNREACHABLE, LIMIT_REACHED, NO_LONGER_CONTACT, NOT_SENT = (
     "not_confirmed", "unreachable", "limit_reached", "no_longer_a_contact", "not_sent",

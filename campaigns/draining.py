@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, deliveries, guards
+from campaigns import audience, definition, deliveries, guards, messages
+from campaigns.content import FieldMissing
 from campaigns.definition import Definition, Message
 from campaigns.deliveries import Planned
 from campaigns.guard_rules import Channel, Decision, Gate, Verdict, refused
@@ -153,6 +154,11 @@ class _Draining:
     async def _write(self) -> None:
         """By the bot, to whom it may write now."""
         reachable = sorted(await self.kf.reachable(self.session, self.left, now=self.now) & self.left.keys())
+        texts = await messages.fill(
+            self.session, {one: self._message(self.left[one]) for one in reachable}, now=self.now
+        )
+        self._refuse({one: refused(_why_no_text(text)) for one, text in texts.items() if not isinstance(text, Message)})
+        reachable = [one for one in reachable if one in self.left]
         if not reachable:
             return
         refs = {one: kf_ref(self.batch.run_id, one, self.batch.letters) for one in reachable}
@@ -163,7 +169,9 @@ class _Draining:
         going = [self.left[one] for one in reachable if one in self.left]
         deadline = self.now + self.told.grace
         letters = [
-            Letter(self.batch.run_id, one.member_id, refs[one.member_id], self._message(one), deadline) for one in going
+            Letter(self.batch.run_id, one.member_id, refs[one.member_id], text, deadline)
+            for one in going
+            if isinstance(text := texts[one.member_id], Message)
         ]
         await self.kf.put(self.session, letters, now=self.now)
         await self._queued([one.member_id for one in going], Channel.KF)
@@ -205,3 +213,7 @@ class _Draining:
 
     def _message(self, one: Planned) -> Message:
         return self.told.message(self.tiers.get(one.member_id), one.variant)
+
+
+def _why_no_text(refusal: object) -> str:
+    return deliveries.FIELD_MISSING if isinstance(refusal, FieldMissing) else deliveries.TOO_LONG

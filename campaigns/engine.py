@@ -5,14 +5,14 @@ in its WHERE clause. A run is one occurrence and a unique row; what is late by m
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, broadcasts, definition, deliveries
+from campaigns import audience, broadcasts, definition, deliveries, messages
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.draining import take_back_letters
 from campaigns.models.campaign import (
@@ -23,6 +23,8 @@ from campaigns.models.campaign import (
     Run,
     RunStatus,
 )
+from campaigns.words import Words
+from campaigns.words import read as read_words
 from crm.base import events
 from crm.base.db import insert
 from crm.base.errors import NotFound, Refused
@@ -58,6 +60,7 @@ class Review:
 
     above_members: int = 2_000
     above_fen: int = 500_000  # members × what one delivery gives away
+    words: Words = field(default_factory=read_words)  # that no message should carry
 
 
 @dataclass(eq=False)
@@ -183,10 +186,10 @@ async def change(session: AsyncSession, campaign_id: int, told: Definition, *, b
 
 
 async def submit(session: AsyncSession, campaign_id: int, *, review: Review, now: datetime) -> Campaign:
-    """Ready: scheduled, or in review when it is large. Raises CampaignWrong (the schedule), NobodySelected."""
+    """Ready: scheduled, or in review when it is large. Raises CampaignWrong (schedule, texts), NobodySelected."""
     campaign = await get(session, campaign_id)
     told = definition.read(campaign.definition)
-    if wrong := definition.late_schedule(told, now=now):
+    if wrong := [*definition.late_schedule(told, now=now), *messages.mistakes(told, review.words)]:
         raise CampaignWrong(wrong)
     size = await audience.size(session, told, now=now)
     if not size and told.kind is Kind.ONE_OFF:

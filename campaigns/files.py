@@ -15,12 +15,14 @@ import sqlalchemy as sa
 import yaml
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, engine
+from campaigns import audience, definition, engine, messages
 from campaigns.audience import Reach
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import Review
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import Campaign
+from campaigns.words import Words
+from campaigns.words import read as read_words
 from crm.base.errors import ShopError
 
 BYTES = 256 * 1024  # of one file
@@ -65,10 +67,14 @@ class Step:
     wrong: str = ""
 
 
-def read_folder(folder: Path) -> list[File]:
-    """Every .yaml and .yml in the folder and below, by path. A name that two files bear is a mistake of both."""
+def read_folder(folder: Path, words: Words | None = None) -> list[File]:
+    """Every .yaml and .yml in the folder and below, by path. A name that two files bear is a mistake of both.
+
+    words: that messages should not carry; None: the product's own lists.
+    """
+    words = words or read_words()
     paths = sorted(path for path in folder.rglob("*") if path.suffix in {".yaml", ".yml"} and path.is_file())
-    found = [_read(path) for path in paths[:MOST_FILES]]
+    found = [_read(path, words) for path in paths[:MOST_FILES]]
     if len(paths) > MOST_FILES:
         found.append(File(folder, "", None, mistakes=[{"field": "", "reason": f"多于 {MOST_FILES} 个文件"}]))
     names = [one.name for one in found]
@@ -78,7 +84,7 @@ def read_folder(folder: Path) -> list[File]:
     return found
 
 
-def _read(path: Path) -> File:
+def _read(path: Path, words: Words) -> File:
     name = path.stem
     try:
         if path.stat().st_size > BYTES:
@@ -89,7 +95,10 @@ def _read(path: Path) -> File:
         name, is_draft = str(told.pop("name", name)), bool(told.pop("draft", False))
         if not 0 < len(name) <= 60:
             raise CampaignWrong([{"field": "name", "reason": "1 到 60 个字"}])
-        return File(path, name, definition.read(told), is_draft)
+        found = definition.read(told)
+        if wrong := messages.mistakes(found, words):
+            raise CampaignWrong(wrong)
+        return File(path, name, found, is_draft)
     except CampaignWrong as wrong:
         return File(path, name, None, mistakes=list(wrong.mistakes))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:

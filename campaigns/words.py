@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
@@ -127,6 +127,7 @@ class Words:
             raise WordsRefused(found)
 
 
+@lru_cache(maxsize=8)
 def read(own: Path | None = None) -> Words:
     """The product's lists with a shop's own on top. Raises WordsUnreadable with the reason."""
     ours = resources.files("campaigns").joinpath("data/words.toml").read_text(encoding="utf-8")

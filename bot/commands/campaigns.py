@@ -19,6 +19,7 @@ from campaigns.audience import Reach
 from campaigns.engine import CampaignNotFound, RunNotFound, SecondPersonNeeded, WrongStatus
 from campaigns.files import Change, File, Step
 from campaigns.models.campaign import Campaign, CampaignStatus, RunStatus
+from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.db import open_sessions
 from crm.base.errors import ShopError
@@ -44,7 +45,8 @@ DELIVERY = {
 REASONS = {
     "cancelled": "活动取消了", "left_audience": "到发的时候已不在人群里", "not_a_contact": "不是任何员工的联系人",
     "not_confirmed": "员工没有确认", "unreachable": "企业微信说送不到", "limit_reached": "这位客户的群发次数用完了",
-    "no_longer_a_contact": "已不是好友", "not_sent": "没有发出",
+    "no_longer_a_contact": "已不是好友", "not_sent": "没有发出", "field_missing": "缺文案里要写的资料",
+    "too_long": "填好的文案太长",
 }  # fmt: skip
 CHANGES = {Change.NEW: "[green]新建[/]", Change.CHANGED: "[yellow]修改[/]", Change.SAME: "不变"}
 
@@ -192,7 +194,7 @@ def calendar(days: Annotated[int, typer.Option(help="看以后多少天", min=1,
 
 
 def _read(folder: Path) -> list[File]:
-    found = files.read_folder(folder)
+    found = files.read_folder(folder, read_words(read_settings().words_file))
     wrong = [one for one in found if one.mistakes]
     for one in wrong:
         out.print(f"[red]{one.path.name}[/]")
