@@ -143,7 +143,7 @@ def _addresses(port: int, simulator_port: int) -> str:
   客户的手机   [link]{wecom}/phone?as={shop.FIRST_CUSTOMER}&chat={shop.KF}[/link]
   员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
   员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
-  群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps[/link]
+  群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps&open={shop.AGENT_ID}[/link]
   模拟器控制台 [link]{wecom}/[/link]
   服务状态     [link]http://127.0.0.1:{port}/[/link]
 

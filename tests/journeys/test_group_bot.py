@@ -21,8 +21,10 @@ from bot.simulator.corp import CallbackTarget
 from bot.simulator.simulator import Simulator
 from crm.base.clock import MovableClock
 from tests.journeys.processes import crew
+from tests.journeys.test_meaning import model
 from tests.town import AGENT_ID, QUESTIONS, SERVICER, WORKING_TIME, listening, marks, new_simulator, settings
 
+__all__ = ["model"]
 NAME, ROOM = "毛球助手", "in-test"
 BOT_TOKEN, BOT_KEY = "BotToken2026", "BotKeyBotKeyBotKeyBotKeyBotKeyBotKeyBotKey1"
 HELP = "https://work.weixin.qq.com/kfid/kfcTEST"
@@ -133,6 +135,17 @@ async def test_a_single_chat_greets_and_answers(office: Office) -> None:
         office.simulator.world.aibots.say(SERVICER, room.chat_id, "text", {"content": "可以开发票吗"})
         await until(lambda: chat.messages[-1].payload.get("finish"))
         assert chat.messages[-1].payload["content"] == "【发票】支持电子发票。"
+
+
+async def test_a_question_in_new_words_is_understood_by_its_meaning(office: Office, tmp_path: Path, model: str) -> None:
+    more = {"faq_meaning": "server", "faq_embeddings_url": model, "faq_vectors": tmp_path / "vectors.npz"}
+    office.settings = office.settings.model_copy(update=more)
+    async with office.service() as service:
+        await until(lambda: service.app.faq.matcher.meant)
+        office.says(f"@{NAME} 东西哪天寄出来")
+        assert "多久发货" in await office.answered()
+        office.says(f"@{NAME} 1")
+        assert "【发货】" in await office.answered(2)
 
 
 async def test_a_restart_in_mid_stream_costs_nothing(office: Office) -> None:

@@ -3,6 +3,8 @@
 import { fill, h } from "../dom.js";
 import { panel } from "./panel.js";
 
+const KINDS = { text: "文字", image: "图片", agree: "同意", disagree: "不同意", link: "链接", file: "文件", voice: "语音" };
+
 export function archive() {
   const facts = h("dl.counters");
   const note = h("p.none");
@@ -16,7 +18,7 @@ export function archive() {
     path: () => "/sim/archive",
     show: ({ on, seats, kinds }) => {
       fill(note, on ? `已开启，许可账号：${seats.join("、") || "无"}` : "没有开启");
-      const counts = Object.entries(kinds).map(([kind, count]) => h("div", {}, h("dt", {}, kind), h("dd", {}, count)));
+      const counts = Object.entries(kinds).map(([kind, count]) => h("div", {}, h("dt", {}, KINDS[kind] || kind), h("dd", {}, count)));
       fill(facts, counts);
     },
   };
