@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import callbacks, campaigns, crm, memory, report, roundtrip
+from benchmarks import callbacks, campaigns, crm, flashsale, memory, report, roundtrip
 
-ALL = (callbacks, roundtrip, memory, crm, campaigns)
+ALL = (callbacks, roundtrip, memory, crm, campaigns, flashsale)
 
 
 def main() -> None:

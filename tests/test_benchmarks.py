@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import callbacks, campaigns, crm_card, crm_segments, memory, roundtrip
+from benchmarks import callbacks, campaigns, crm_card, crm_segments, flashsale, memory, roundtrip
 from benchmarks.report import Report, Row, percentile, show
 
 ONE = ("SQLite",)
@@ -55,6 +55,13 @@ def test_cards_are_read_beside_their_own_statements(capsys: pytest.CaptureFixtur
 def test_a_campaign_is_planned_judged_and_put_on_its_way(capsys: pytest.CaptureFixture[str]) -> None:
     found = read(campaigns.measure(True, campaigns.Size(members=500, rounds=1, databases=ONE)), capsys)
     assert {row["unit"] for row in found["rows"]} == {"rows/s", "deliveries/s"}
+
+
+def test_claims_are_counted_beside_raw_batches_and_other_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    size = flashsale.Size(rounds=1, claims=200, alone=20, refusals=50, clients=20, databases=ONE)
+    found = read(flashsale.measure(True, size), capsys)
+    assert [row["unit"] for row in found["rows"]] == ["1/s", "ms", "ms", "1/s", "ms"]
+    assert set(found["rows"][0]["peers"]) == {"conditional UPDATE, one claim each"}
 
 
 def test_the_machine_is_described_without_its_name(capsys: pytest.CaptureFixture[str]) -> None:
