@@ -103,7 +103,7 @@ async def recheck(session: AsyncSession, gate: Gate, refs: Collection[str], *, n
     is refused.
     """
     decisions: dict[str, dict[tuple[str, int], Decision]] = {ref: {} for ref in refs}
-    touches = await _pending(session, Touch, refs)
+    touches = await _pending(session, Touch, refs, Touch.member_id, Touch.channel, Touch.topic)
     kinds: defaultdict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row in touches:
         kinds[row.channel, row.topic][row.ref].append(row.member_id)
@@ -114,7 +114,8 @@ async def recheck(session: AsyncSession, gate: Gate, refs: Collection[str], *, n
             )
             for member_id, decision in judged.items():
                 decisions[wanted[member_id]]["member", member_id] = decision
-    groups = {row.group_id: row.ref for row in await _pending(session, QuotaUse, refs) if row.group_id is not None}
+    used = await _pending(session, QuotaUse, refs, QuotaUse.group_id)
+    groups = {row.group_id: row.ref for row in used if row.group_id is not None}
     for group_id, decision in (await _judge_groups(session, gate, groups, now=now, locks=True)).items():
         decisions[groups[group_id]]["group", group_id] = decision
     return {ref: await _settle(session, ref, known) for ref, known in decisions.items()}
@@ -334,9 +335,10 @@ async def _judge_groups(
 # What becomes of what was let through
 
 
-async def _pending(session: AsyncSession, table: Any, refs: Collection[str]) -> Sequence[Any]:
-    mine = sa.select(table).where(is_among(session, table.ref, refs), table.state == PassState.PENDING)
-    return (await session.scalars(mine)).all()
+async def _pending(session: AsyncSession, table: Any, refs: Collection[str], *columns: Any) -> Sequence[Any]:
+    """These columns of what was let through under these references: 10,000 members of a mass send need no objects."""
+    mine = sa.select(table.ref, *columns).where(is_among(session, table.ref, refs), table.state == PassState.PENDING)
+    return (await session.execute(mine)).all()
 
 
 def _one_ref_each(by_ref: Mapping[str, Sequence[int]]) -> Iterable[dict[int, str]]:
