@@ -20,7 +20,7 @@ from crm.base.secrets import Vault
 from crm.identities import Key, Person, shop_account
 from crm.import_cells import BadCell, instant, number, text
 from crm.import_files import BadFile, Row, open_sheet
-from crm.imports import Progress, Refusals, Report, check_columns
+from crm.imports import Progress, Refusals, Report, calm_memory, check_columns
 from crm.members import Profile
 from crm.models.lifecycle import DateKind
 from crm.models.member import Gender, Identity, IdentityKind, Member, MemberSource
@@ -79,7 +79,7 @@ async def import_members(
     if "phone" in sheet.columns and vault is None:
         raise BadFile("有手机号这一列，而没有加密它的密钥：请先设置 SIYU_DATA_KEY（openssl rand -base64 32）")
     report = Report()
-    with Refusals(path, report) as refusals:
+    with Refusals(path, report) as refusals, calm_memory():
         batch: list[Draft] = []
         for row in sheet.rows:
             report.rows += 1
