@@ -19,10 +19,10 @@ from bot.archive.reader import ArchiveReader
 from bot.archive.source import Bridge
 from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
+from bot.faq import semantic
 from bot.faq.learning import Learning
 from bot.faq.live import Live
 from bot.faq.pictures import Pictures
-from bot.faq.semantic import EmbeddingServer, Semantics, local_semantics
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.chat import ClaimLines
 from bot.flashsale.watch import SaleWatch
@@ -137,7 +137,7 @@ async def running(
             public_url=(settings.public_url or "").rstrip("/"),
             line_gap=settings.line_gap,
             asks_usefulness=settings.faq_asks_usefulness,
-            semantics=_semantics(settings),
+            semantics=semantic.chosen_by(settings),
         )
         live = Live(app)
         await live.open(settings.faq_file)
@@ -159,23 +159,6 @@ async def running(
             stack.push_async_callback(inbox.stop)
             await _listen(service, stack)
         yield service
-
-
-def _semantics(settings: Settings) -> Semantics | None:
-    """The model the operator chose; said aloud when it is not installed, and then the bot does without."""
-    limit = settings.faq_meaning_limit.total_seconds()
-    if settings.faq_meaning == "server" and settings.faq_embeddings_url is not None:
-        key = settings.faq_embeddings_key
-        server = EmbeddingServer(
-            settings.faq_embeddings_url, settings.faq_embeddings_model, key.get_secret_value() if key else ""
-        )
-        return Semantics(server, file=settings.faq_vectors, limit_seconds=limit)
-    if settings.faq_meaning == "off":
-        return None
-    found = local_semantics(settings.faq_vectors, limit_seconds=limit)
-    if found is None:
-        log.warning("faq.model_missing", extra={"remedy": "pip install siyu[semantic]"})
-    return found
 
 
 def _loops(service: Service) -> Mapping[str, Loop]:

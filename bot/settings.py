@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     faq_pictures: Path | None = None  # folder of the pictures that articles name by file
     kept: KeptSettings = KeptSettings()
     faq_questions_kept: timedelta = timedelta(days=180)  # what customers asked, for the list of answers to write
-    faq_meaning: Literal["off", "local", "server"] = "off"  # the semantic tier: the model of the extra, or a server
+    faq_meaning: Literal["auto", "off", "local", "server"] = "auto"  # the model of the extra where it is installed
     faq_vectors: Path = Path("var/faq-vectors.npz")  # what the model said of the articles: a restart is quick
     faq_meaning_limit: timedelta = timedelta(seconds=0.3)  # after that the lexical answer stands
     faq_embeddings_url: Address | None = None  # an OpenAI-compatible server, as http://127.0.0.1:8000/v1

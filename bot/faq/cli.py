@@ -11,11 +11,11 @@ from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.faq import articles, learning, publish, regression, store, transfer, trial
+from bot.faq import articles, learning, publish, regression, semantic, store, transfer, trial
 from bot.faq.articles import Article, BadArticle, Loaded
 from bot.faq.files import BadFile
 from bot.faq.learning import ClusterNotFound, Draft
-from bot.faq.publish import MadeWorse, QuestionTaken
+from bot.faq.publish import Build, MadeWorse, QuestionTaken
 from bot.faq.regression import Case, Grade, Verdict
 from bot.faq.store import ArticleChanged, ArticleNotFound
 from bot.settings import read_settings
@@ -50,7 +50,7 @@ def import_faq(
         async def take(sessions: Sessions) -> transfer.Taken:
             return await transfer.take_in(
                 sessions, loaded, by=by, now=SystemClock().now(), note=file.name, despite=despite,
-                told=lambda rows: bar.advance(task, rows),
+                told=lambda rows: bar.advance(task, rows), build=_as_the_bot(),
             )  # fmt: skip
 
         taken = _run(take)
@@ -76,7 +76,9 @@ def check(
         verdicts = _run(lambda _: _check_file(kb, cases))
         worse = [one for one in verdicts if one.grade < Grade.OFFERED]
     else:
-        verdicts = _run(lambda all_: publish.check(all_, now=SystemClock().now(), with_drafts=drafts))
+        verdicts = _run(
+            lambda all_: publish.check(all_, now=SystemClock().now(), with_drafts=drafts, build=_as_the_bot())
+        )
         worse = [one for one in verdicts if one.is_worse]
     counts = "，".join(f"{words} {sum(one.grade is grade for one in verdicts)}" for grade, words in GRADES.items())
     out.print(f"回归问题 {len(verdicts)} 个：{counts}。", highlight=False)
@@ -106,7 +108,8 @@ def publish_command(
     keys: Annotated[list[str], typer.Argument(help="文章编号")], despite: Despite = "", by: By = "命令行"
 ) -> None:
     """Bring the newest revisions of these articles live."""
-    done = _run(lambda all_: publish.publish(all_, keys, by=by, now=SystemClock().now(), despite=despite))
+    now, build = SystemClock().now(), _as_the_bot()
+    done = _run(lambda all_: publish.publish(all_, keys, by=by, now=now, despite=despite, build=build))
     out.print(f"已发布 {len(done.keys)} 篇，知识库第 {done.version} 版。", highlight=False)
 
 
@@ -115,7 +118,8 @@ def withdraw(
     keys: Annotated[list[str], typer.Argument(help="文章编号")], despite: Despite = "", by: By = "命令行"
 ) -> None:
     """Take these articles down; they stay as drafts."""
-    done = _run(lambda all_: publish.withdraw(all_, keys, by=by, now=SystemClock().now(), despite=despite))
+    now, build = SystemClock().now(), _as_the_bot()
+    done = _run(lambda all_: publish.withdraw(all_, keys, by=by, now=now, despite=despite, build=build))
     out.print(f"已下架 {len(done.keys)} 篇，知识库第 {done.version} 版。", highlight=False)
 
 
@@ -232,8 +236,13 @@ async def _draft(sessions: Sessions, cluster: int) -> Draft:
 
 
 async def _check_file(kb: Path, cases: Path) -> list[Verdict]:
-    find = publish.lexical(articles.load(kb).articles, SystemClock().now())
-    return regression.judge(find, [Case(0, question, key) for question, key in regression.read_file(cases)])
+    asked = [Case(0, question, key) for question, key in regression.read_file(cases)]
+    return regression.judge(_as_the_bot()(articles.load(kb).articles, (), SystemClock().now()), asked)
+
+
+def _as_the_bot() -> Build:
+    """By the tiers that will answer; the first time, with many articles, the model takes a while."""
+    return publish.judged_by(semantic.chosen_by(read_settings()))
 
 
 def _say_taken(file: Path, loaded: Loaded, taken: transfer.Taken, errors: Path) -> None:

@@ -24,6 +24,7 @@ class Live:
 
     def __init__(self, app: App, *, look_every: float = LOOK_EVERY) -> None:
         self._app, self._look_every = app, look_every
+        self._unmeasured = False  # the operator's file is in, and the regression set was not asked yet
 
     async def open(self, file: Path | None) -> None:
         """What customers see, before the first of them asks; `file` is taken in when it has changed."""
@@ -48,6 +49,7 @@ class Live:
                 deep = await asyncio.to_thread(Faq, articles, version, self._app.semantics, confirmed)
                 if self._app.faq is shallow:  # else a newer one came meanwhile: deepen that
                     self._app.faq = deep
+                    await self._measure()
                     log.info("faq.deepened", extra={"version": version})
                 continue
             await asyncio.sleep(DEEPEN_EVERY)
@@ -80,11 +82,18 @@ class Live:
             await store.save_all(session, loaded.drafts, by=FROM_FILE, now=now, note=file.name)
             await session.refresh(state)
             state.file_sha256 = sha256
-        await self._measure()
+        self._unmeasured = True
+        if self._app.semantics is None:
+            await self._measure()  # else it waits for the tier that will answer
 
     async def _measure(self) -> None:
-        """What the file made worse is told; from here on its level is the one to hold."""
-        verdicts = await publish.check(self._app.sessions, now=self._app.clock.now())
+        """What the operator's file made worse is told; from here on its level is the one to hold."""
+        if not self._unmeasured:
+            return
+        self._unmeasured = False
+        verdicts = await publish.check(
+            self._app.sessions, now=self._app.clock.now(), build=publish.judged_by(self._app.semantics)
+        )
         for one in (one for one in verdicts if one.is_worse):
             log.warning("faq.got_worse", extra={"question": one.case.question, "expected": one.case.expected})
         async with self._app.sessions.begin() as session:

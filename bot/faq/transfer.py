@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bot.faq import articles, publish, store
 from bot.faq.articles import Article, Loaded
-from bot.faq.publish import Published
+from bot.faq.publish import Build, Published
 from crm.base.db import Sessions
 
 TOGETHER = 200  # articles a transaction saves
@@ -24,7 +24,15 @@ class Taken:
 
 
 async def take_in(
-    sessions: Sessions, loaded: Loaded, *, by: str, now: datetime, note: str, despite: str, told: Told
+    sessions: Sessions,
+    loaded: Loaded,
+    *,
+    by: str,
+    now: datetime,
+    note: str,
+    despite: str,
+    told: Told,
+    build: Build = publish.lexical,
 ) -> Taken:
     """Save what differs and publish what is marked so, all or none. Raises what publish.publish raises.
 
@@ -35,7 +43,7 @@ async def take_in(
     told(len(loaded.articles) - len(new))
     saved = await _save(sessions, new, by=by, now=now, note=note, told=told)
     keys = [one.id for one in new]
-    live = await publish.publish(sessions, keys, by=by, now=now, despite=despite) if keys else None
+    live = await publish.publish(sessions, keys, by=by, now=now, despite=despite, build=build) if keys else None
     saved += await _save(sessions, loaded.drafts, by=by, now=now, note=note, told=told)
     return Taken(tuple(saved), len(loaded.articles) + len(loaded.drafts) - len(saved), live)
 

@@ -1,11 +1,13 @@
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bot.faq import publish, regression, store
 from bot.faq.articles import Article
 from bot.faq.regression import Grade
+from bot.faq.semantic import Semantics
 
 SHIP = Article("ship", "多久发货", ("什么时候发货", "几天能发货"), "48 小时内发出。")
 FREE = Article("free", "满多少包邮", ("包邮吗", "运费怎么算"), "满 88 元包邮。")
@@ -116,3 +118,44 @@ async def test_drafts_are_checked_before_anybody_publishes_them(shop, clock):
     assert [one for one in await publish.check(shop, now=clock.now()) if one.is_worse] == []
     worse = [one for one in await publish.check(shop, now=clock.now(), with_drafts=True) if one.is_worse]
     assert [one.case.question for one in worse] == ["运费怎么算"]
+
+
+class Broken:
+    """A model on a server that is away."""
+
+    name = "broken"
+
+    def embed(self, texts):
+        raise ConnectionError
+
+
+class Sending:
+    """Knows one matter by its words."""
+
+    name = "sending"
+
+    def embed(self, texts):
+        rows = [[float(any(word in text for word in ("发货", "寄", "出仓"))), 0.1 * len(text), 1.0] for text in texts]
+        return np.array(rows, np.float32)
+
+
+async def test_publishing_is_judged_by_the_tier_that_will_answer(shop, clock):
+    asked = "东西哪天寄出来"
+    async with shop.begin() as session:
+        await regression.add(session, [asked], key="ship", by="小王", now=clock.now())
+    semantics = Semantics(Sending())
+    by_words = (await publish.check(shop, now=clock.now()))[-1]
+    by_meaning = (await publish.check(shop, now=clock.now(), build=publish.judged_by(semantics)))[-1]
+    semantics.close()
+    assert by_words.case.question == by_meaning.case.question == asked
+    assert by_meaning.grade > by_words.grade
+    assert by_meaning.shown == "ship"
+
+
+async def test_a_model_that_is_away_leaves_the_judging_to_words(shop, clock):
+    semantics = Semantics(Broken())
+    async with shop.begin() as session:
+        await regression.add(session, ["什么时候发货"], key="ship", by="小王", now=clock.now())
+    by_words = await publish.check(shop, now=clock.now())
+    assert await publish.check(shop, now=clock.now(), build=publish.judged_by(semantics)) == by_words
+    semantics.close()
