@@ -28,7 +28,7 @@ from tests.crm.loyalty_books import faults
 from tests.factories import Make
 
 BOOKS = settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 RULES = PointRules()
 
@@ -495,7 +495,7 @@ class Story:
         )
         acts = (self.buys, self.buys, self.refunds, self.spends_some, self.spends_some, self.takes_back, self.waits)
         acts += (self.waits, self.checks_in, self.is_granted, self.merges)
-        for _ in range(25):
+        for _ in range(20):
             self.number += 1
             await self.chance.choice(acts)()
             assert await faults(self.session) == []
