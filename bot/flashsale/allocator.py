@@ -6,7 +6,7 @@ payments.py), so on PostgreSQL any number of processes may do this; SQLite has o
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ from crm.base.clock import Clock
 from crm.base.db import Sessions, insert_all, is_among
 from crm.base.errors import ShopError
 from crm.base.groupcommit import GroupCommit
+from crm.models.member import Member
 
 REMEMBERED_SECONDS = 1.0  # that an item is sold out; then one request looks again
 HIDDEN = (SaleStatus.DRAFT,)
@@ -135,10 +136,13 @@ async def allocate(
 ) -> tuple[list[Outcome], set[int]]:
     """Decide and write a batch in the caller's transaction: an outcome each, and the items that are sold out."""
     stands = await lock_items(connection, {one.item_id for one in requests})
-    have = await _have(connection, requests)
+    persons = await _persons(connection, {one.member_id for one in requests})
+    requests = [_by_person(one, persons) for one in requests]
+    have = await _have(connection, requests, persons)
     rows: list[dict[str, Any]] = []
     outcomes = [_decide(one, stands.get(one.item_id), have, rows, now=now) for one in requests]
-    await insert_all(connection, Claim.__table__, rows, conflict="(no) DO NOTHING")
+    if await insert_all(connection, Claim.__table__, rows, conflict="(no) DO NOTHING") < len(rows):
+        raise ClaimReleased(rows[0]["no"])  # somebody else's by now; each is tried alone, so this names the right one
     await _count(connection, stands.values())
     return outcomes, {one.item_id for one in outcomes if isinstance(one, SoldOut)}
 
@@ -253,19 +257,37 @@ def row_of(request: Request, granted: Granted, *, now: datetime) -> dict[str, An
     }
 
 
-async def _have(connection: AsyncConnection, requests: Sequence[Request]) -> Have:
-    """What the members of these requests have of their items."""
+async def _persons(connection: AsyncConnection, member_ids: Collection[int]) -> dict[int, int]:
+    """Who of these, and of those absorbed by them, is whom by now: the limit is a person's.
+
+    A merge shows in `members` at once, and its reaction (merging.py) carries the claims a little later.
+    """
+    merged = sa.select(Member.id, Member.merged_into_id).where(Member.merged_into_id.is_not(None))
+    asked = await connection.execute(merged.where(is_among(connection, Member.id, sorted(member_ids))))
+    persons: dict[int, int] = {row.id: row.merged_into_id for row in asked}
+    living = {persons.get(one, one) for one in member_ids}
+    absorbed = await connection.execute(merged.where(is_among(connection, Member.merged_into_id, sorted(living))))
+    return persons | {row.id: row.merged_into_id for row in absorbed}
+
+
+def _by_person(request: Request, persons: dict[int, int]) -> Request:
+    person = persons.get(request.member_id)
+    return request if person is None else replace(request, member_id=person)
+
+
+async def _have(connection: AsyncConnection, requests: Sequence[Request], persons: dict[int, int]) -> Have:
+    """What the persons of these requests have of their items, by whichever identity."""
     rows = await connection.execute(
         sa.select(
             Claim.item_id, Claim.member_id, Claim.no, Claim.quantity, Claim.total_fen, Claim.status, Claim.pay_due_at
         ).where(
-            is_among(connection, Claim.member_id, list({one.member_id for one in requests})),
+            is_among(connection, Claim.member_id, list({one.member_id for one in requests} | set(persons))),
             is_among(connection, Claim.item_id, list({one.item_id for one in requests})),
         )
     )
     found: Have = {}
     for item_id, member_id, no, quantity, total_fen, status, due_at in rows:
-        own = found.setdefault((item_id, member_id), Own())
+        own = found.setdefault((item_id, persons.get(member_id, member_id)), Own())
         own.add(Granted(no, item_id, quantity, total_fen, due_at), status)
     return found
 

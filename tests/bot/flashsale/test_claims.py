@@ -4,8 +4,9 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from bot.flashsale import sales
+from bot.flashsale import merging, sales
 from bot.flashsale.terms import (
     ClaimReleased,
     Granted,
@@ -23,6 +24,7 @@ from bot.flashsale.terms import (
 )
 from bot.models.sale import ClaimStatus
 from crm.base.errors import ShopError
+from crm.models.member import Member
 from tests.bot.flashsale.stall import Stall, item
 
 
@@ -100,6 +102,49 @@ async def test_the_limit_counts_what_is_paid_and_an_unpaid_claim_comes_first(sta
         await stall.claim(a1, lin, 2)
     await stall.claim(a1, lin)
     assert await stall.counters(a1) == (1, 1, 1)
+
+
+async def merge(stall: Stall, absorbed: int, kept: int) -> None:
+    """As identities.py marks it, before any reaction has run."""
+    async with stall.sessions.begin() as session:
+        await session.execute(sa.update(Member).where(Member.id == absorbed).values(merged_into_id=kept))
+
+
+async def test_the_limit_is_a_persons_before_the_reaction_to_a_merge_has_run(stall: Stall) -> None:
+    lin, lin_too = await stall.members(2)
+    a1 = await stall.item()
+    granted = await stall.claim(a1, lin_too)
+    await stall.pay(granted.no, 1990)
+    await merge(stall, lin_too, lin)
+    with pytest.raises(LimitReached):
+        await stall.claim(a1, lin)
+    with pytest.raises(LimitReached):
+        await stall.claim(a1, lin_too)  # asked for before the merge, written after it
+    assert await stall.counters(a1) == (0, 1, 2)
+
+
+async def test_who_asked_before_a_merge_claims_as_the_person_they_are(stall: Stall) -> None:
+    lin, lin_too = await stall.members(2)
+    a1 = await stall.item()
+    await merge(stall, lin_too, lin)
+    first, second = await asyncio.gather(stall.claim(a1, lin_too), stall.claim(a1, lin))
+    assert first.no == second.no
+    assert await stall.statuses(lin) == [ClaimStatus.HELD]
+    assert await stall.counters(a1) == (1, 0, 2)
+
+
+async def test_a_number_that_is_somebody_elses_by_now_is_no_yes(stall: Stall) -> None:
+    lin, lin_too, chen = await stall.members(3)
+    a1 = await stall.item()
+    await stall.claim(a1, lin_too, key="tap")
+    async with stall.sessions.begin() as session:
+        await merging.follow_merge(session, lin, lin_too, now=stall.clock.now())
+    again, other = await asyncio.gather(  # the merge was a mistake and is undone
+        stall.claim(a1, lin_too, key="tap"), stall.claim(a1, chen), return_exceptions=True
+    )
+    assert isinstance(again, ClaimReleased)
+    assert isinstance(other, Granted)
+    assert await stall.counters(a1) == (2, 0, 1)
 
 
 async def test_more_than_is_left_is_refused_whole(stall: Stall) -> None:
