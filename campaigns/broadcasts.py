@@ -370,8 +370,18 @@ async def take_results(
     if is_over or not left:
         _end(broadcast, BroadcastStatus.DONE, now=now)
     else:
-        broadcast.poll_at = now + min(max((now - (broadcast.asked_at or now)) / 10, POLL_FIRST), POLL_MOST)
+        broadcast.poll_at = _next_look(broadcast, definition.read(run.definition), now)
     await session.flush()
+
+
+def _next_look(broadcast: Broadcast, told: Definition, now: datetime) -> datetime:
+    """The older the task, the more seldom; but when a reminder or the end of its time is due, then."""
+    asked_at = broadcast.asked_at or now
+    usual = now + min(max((now - asked_at) / 10, POLL_FIRST), POLL_MOST)
+    times = [asked_at + told.confirm_within]
+    if broadcast.status is BroadcastStatus.ASKED:
+        times += [asked_at + after for after in told.remind_after[broadcast.reminders :]]
+    return max(now + LOOK_AT_OUTBOX, min([usual, *times]))  # never at once: a call that fails is not hammered
 
 
 async def _tell_gate(

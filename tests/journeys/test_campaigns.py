@@ -37,7 +37,7 @@ async def befriended(shop: Town, userid: str, name: str) -> str:
     return customer
 
 
-async def until(shop: Town, read: Any, *, seconds: float = 15.0) -> Any:
+async def until(shop: Town, read: Any, *, seconds: float = 40.0) -> Any:
     """Wait until the database says so."""
     end = asyncio.get_running_loop().time() + seconds
     while True:
@@ -82,6 +82,7 @@ async def test_staff_confirm_some_refuse_and_the_report_says_so(shop: Town) -> N
     shop.clock.advance(minutes=90)
     await until(shop, lambda session: moved(session, BroadcastStatus.DONE, 1))
     assert [got(shop, one, SERVICER) for one in mine[:2]] == [1, 1]
+    await shop.until(lambda: world.tasks.of_member(OTHER)[0].reminded_at, seconds=40)
     shop.clock.advance(hours=2)
     await until(shop, lambda session: moved(session, BroadcastStatus.DONE, 2))
     await until(shop, lambda session: session.scalar(sa.select(Run.id).where(Run.finished_at.is_not(None))))
@@ -100,7 +101,7 @@ async def test_an_answer_lost_on_the_way_does_not_send_it_twice(shop: Town) -> N
     customer = await befriended(shop, SERVICER, "陈晓")
     shop.simulator.faults.add(Fault(CREATE, "drop_after"))
     await launched(shop)
-    await shop.until(lambda: shop.calls(CREATE))
+    await shop.until(lambda: shop.calls(CREATE), seconds=40)
     shop.clock.advance(minutes=1)
     await until(shop, lambda session: moved(session, BroadcastStatus.ASKED, 1))
     tasks = shop.simulator.world.tasks.of_member(SERVICER)
@@ -118,7 +119,7 @@ async def test_who_talks_to_the_bot_gets_it_there_and_who_opted_out_does_not(sho
     await shop.heard_times(talker, 1)
     await shop.heard_times(gone, 1)
     await launched(shop, channels=["kf", "broadcast"])
-    await shop.until(lambda: TEXT in shop.heard(talker))
+    await shop.until(lambda: TEXT in shop.heard(talker), seconds=40)
     shop.clock.advance(seconds=10)
 
     async def all_ended(session: Any) -> bool:
