@@ -43,7 +43,10 @@ from bot.web.api_coupons import CALLS as COUPON_CALLS
 from bot.web.api_members import member_calls
 from bot.web.api_orders import CALLS
 from bot.web.api_points import CALLS as POINT_CALLS
+from bot.web.h5 import PayPage, SalePages
+from bot.web.pay_notice import PayNotices
 from bot.web.server import create_app
+from bot.web.visitors import Visitors
 from bot.wecom.callback import CallbackView, Inbox
 from bot.wecom.client import WecomClient
 from bot.wecom.crypto import Envelope
@@ -240,12 +243,26 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     mentions = MentionInbox(app.sessions, app.peers)
     await mentions.start()
     stack.push_async_callback(mentions.stop)
-    routes = [*CallbackView(envelopes, service.inbox, app.clock).routes(), *api.routes()]
+    routes: list[web.AbstractRouteDef] = [*CallbackView(envelopes, service.inbox, app.clock).routes(), *api.routes()]
     routes += BotView(app, _bots(settings), mentions).routes()
+    main = settings.apps[settings.main_app]
+    visitors = Visitors(
+        app,
+        service.client.staff,
+        secret=main.secret.get_secret_value().encode(),
+        authorize_url=settings.oauth_url,
+        corp_id=settings.corp_id,
+        agent_id=main.agent_id,
+    )
+    pages = SalePages(app, service.allocator, visitors, PayPage(settings.pay_url))
+    routes += pages.routes()
+    if settings.pay_key is not None:
+        routes += PayNotices(app, settings.pay_key.get_secret_value().encode()).routes()
     service.site = create_app(app, routes)
     runner = web.AppRunner(service.site, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(pages.live.stop)  # before the server waits for its answers to end
     site = web.TCPSite(runner, settings.host, settings.port)
     await site.start()
     service.port = runner.addresses[0][1]

@@ -186,6 +186,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: Address | None = None  # where members reach our pages; without it chat answers carry no links
+    oauth_url: Address = "https://open.weixin.qq.com"  # where visitors of our pages are asked who they are
+    pay_url: Address | None = None  # the shop's payment page: gets no, fen, title and back
+    pay_key: Annotated[SecretStr, Field(min_length=16)] | None = None  # signs what it tells /pay/notify
     wecom_api_url: Address = "https://qyapi.weixin.qq.com"  # the simulator's address in demo and tests
     corp_id: str = Field(min_length=1)
     apps: dict[str, WecomApp] = Field(min_length=1)  # SIYU_APPS__MAIN__SECRET, SIYU_APPS__MAIN__AGENT_ID, …

@@ -108,6 +108,8 @@ SALE_MINE = "您的秒杀："
 SALE_MINE_NONE = "您还没有抢过秒杀。回复「秒杀」看看有什么。"
 SALE_OFFERED = "候补轮到您了！{item} × {quantity}，共 {yuan} 元，请在 {until} 前付款。{link}"
 SALE_REFUND = "您的付款到账时名额已经释放，{yuan} 元会原路退回。给您添麻烦了。"
+H5_WAITING = "已经排上了，您是第 {number} 位。轮到您时名额会为您留着。"
+H5_STRANGER = "这个页面给{shop}的会员看。请先添加我们的员工为好友，或从群里的链接打开。"
 CLAIM_LINE = "{item} × {quantity}  {yuan} 元  {state}"
 CLAIM_STATES = {"held": "待付款，{until} 前有效", "paid": "已付款", "released": "已释放"}
 CLAIM_REFUNDS = {"refund_due": "已释放，付款退回中", "refunded": "已释放，付款已退回"}
@@ -235,6 +237,8 @@ REFUSALS: dict[str, str] = {
     "window.spent": "48 小时内的 5 条消息已用完，要等客户再发一条消息。",
 }
 REFUSALS |= {
+    "visitor.sign_in_failed": "微信没有告诉我们您是谁，请关掉页面再打开一次。",
+    "visitor.form_expired": "页面打开得太久了，请刷新后再试。",
     "sale.not_found": "没有找到这场秒杀，可能已经结束。",
     "sale.item_not_found": "没有找到这件秒杀商品，回复「秒杀」看看有什么。",
     "sale.claim_not_found": "没有找到这一单。",

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from bot.bootstrap import Service, running
 from bot.settings import Settings, WecomApp
 from bot.simulator.server import serve
-from bot.simulator.simulator import Options, Simulator
+from bot.simulator.simulator import Options, Simulator, Till
 from crm.base.clock import MovableClock
 
 CORP_ID = "ww0000000000000001"
@@ -24,6 +24,7 @@ AGENT_ID = 1000002
 SECRET = "town-secret"
 TOKEN = "TownToken2026"
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+PAY_KEY = "town-pay-key-for-tests"
 KF = "wk0000000000000001"
 WORKING_TIME = datetime(2026, 3, 10, 2, 0, tzinfo=UTC)  # a Tuesday, 10:00 in Shanghai: somebody is there
 SERVICER = "wangxiaomei"
@@ -51,6 +52,9 @@ def settings(database_url: str, simulator: str, faq: Path, **more: Any) -> Setti
         _env_file=None,
         database_url=database_url,
         wecom_api_url=simulator,
+        oauth_url=simulator,
+        pay_url=f"{simulator}/pay",
+        pay_key=SecretStr(PAY_KEY),
         corp_id=CORP_ID,
         apps={"main": app},
         port=0,
@@ -144,6 +148,7 @@ async def town(
         chosen = settings(database_url, origin, folder / "faq.csv", **more)
         async with running(chosen, clock=simulator.clock, chance=random.Random(7), works=works) as service:
             await connect(origin, service.port)
+            simulator.till = Till(f"http://127.0.0.1:{service.port}/pay/notify", PAY_KEY.encode())
             yield Town(simulator, origin, service, simulator.clock)
 
 

@@ -107,9 +107,9 @@ async def items(session: AsyncSession, sale_id: int) -> list[ItemView]:
 
 
 async def claims_of(
-    session: AsyncSession, member_id: int, *, sale_id: int | None = None, limit: int = 20
+    session: AsyncSession, member_id: int, *, sale_id: int | None = None, no: str | None = None, limit: int = 20
 ) -> list[ClaimView]:
-    """A member's claims, newest first; sale_id: only those of one sale."""
+    """A member's claims, newest first; sale_id: only those of one sale; no: only this one."""
     refund = (
         sa.select(SalePayment.outcome)
         .where(
@@ -137,7 +137,14 @@ async def claims_of(
     )
     if sale_id is not None:
         query = query.where(SaleItem.sale_id == sale_id)
+    if no is not None:
+        query = query.where(Claim.no == no)
     return [ClaimView(**row._mapping) for row in await session.execute(query)]
+
+
+async def claim_of(session: AsyncSession, member_id: int, no: str) -> ClaimView | None:
+    """One claim, if it is this member's."""
+    return next(iter(await claims_of(session, member_id, no=no)), None)
 
 
 async def waits_of(session: AsyncSession, member_id: int) -> list[WaitView]:

@@ -122,6 +122,22 @@ async def _is_in_one_of(session: AsyncSession, group_ids: set[int], member_id: i
     return await session.scalar(mine.limit(1)) is not None
 
 
+async def group_by_link(session: AsyncSession, sale: Sale, link_code: str, member_id: int) -> int | None:
+    """The group whose link a member came by, if they are in it: another group's link brings nobody its share."""
+    found: int | None = await session.scalar(
+        sa.select(SaleGroup.group_id)
+        .join(GroupMember, GroupMember.group_id == SaleGroup.group_id)
+        .where(
+            SaleGroup.sale_id == sale.id,
+            SaleGroup.code == link_code.upper(),
+            GroupMember.member_id == member_id,
+            GroupMember.left_at.is_(None),
+        )
+        .limit(1)
+    )
+    return found
+
+
 # Verbs
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from bot.simulator.api import aibots, basics, contacts, groups, kf, messages, msgaudit, tags, tasks
 from bot.simulator.api.core import ROUTES, SIMULATOR, answer
-from bot.simulator.control import admin, archive, bots, console, phone, staff, visits
+from bot.simulator.control import admin, archive, bots, console, phone, staff, till, visits
 from bot.simulator.simulator import Simulator
 
 MAX_BODY = 32 * 1024 * 1024
@@ -19,7 +19,7 @@ def create_app(simulator: Simulator) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     app[SIMULATOR] = simulator
     app.router.add_route("*", "/cgi-bin/{call:.*}", answer)
-    for area in (phone, staff, bots, archive, console, admin, visits):
+    for area in (phone, staff, bots, archive, console, admin, visits, till):
         area.add_routes(app)
     _add_pages(app)
     app.on_startup.append(_start)

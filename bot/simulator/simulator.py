@@ -30,6 +30,14 @@ class Options:
     mark_tag_seconds: float = 0.005  # real time a mark_tag takes; a second one on the customer meanwhile is 45035
 
 
+@dataclass(frozen=True, slots=True)
+class Till:
+    """Where the service takes notices of payments, and the key that signs them."""
+
+    url: str
+    key: bytes
+
+
 @dataclass(slots=True)
 class LoggedCall:
     seq: int
@@ -93,6 +101,7 @@ class Simulator:
             self.world.corp, self.world.aibots, self.roads, self.callbacks, envelope_clock or self.clock
         )
         self.world.aibots.listener = self._tell_bot
+        self.till: Till | None = None  # whom the pretended payment page tells of payments
         self.log = CallLog()
         self.origin = ""  # where pages and files of the simulator are reached; set by the first request
         self.pulls = 0

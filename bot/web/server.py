@@ -18,7 +18,7 @@ APP = web.AppKey("app", App)
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(app: App, routes: Sequence[web.RouteDef]) -> web.Application:
+def create_app(app: App, routes: Sequence[web.AbstractRouteDef]) -> web.Application:
     """The application; `routes` are the callback's, and later the pages'."""
     site = web.Application(middlewares=[errors])
     site[APP] = app

@@ -1,0 +1,292 @@
+"""The flash sale on a member's phone: what is on, one big button, the result in place, and what they have.
+
+Every deed is a plain form that works without scripts; with scripts it is sent in the background and tried again under
+the same key when the line breaks, which is the same claim.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader
+
+from bot import texts
+from bot.app import App
+from bot.flashsale import board, payments, sales, waiting, words
+from bot.flashsale.allocator import Allocator
+from bot.flashsale.board import ClaimView, ItemView
+from bot.flashsale.terms import ClaimNotFound, ItemNotFound, QuantityInvalid, Request, SaleNotFound
+from bot.models.sale import Channel, ClaimStatus, Sale, SaleStatus
+from bot.web.live import Live
+from bot.web.pace import Pace
+from bot.web.visitors import NotACustomer, Visitor, Visitors
+from crm.base.clock import SHANGHAI
+from crm.base.errors import Busy, ShopError
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+TEMPLATES = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, enable_async=False)
+TEMPLATES.filters["yuan"] = words.yuan
+TEMPLATES.filters["clock"] = words.clock
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https: data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+MINE = (20, 10.0)  # deeds of one member in so many seconds
+ADDRESS = (600, 10.0)  # of one address: a phone company puts many people behind one
+View = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class PayPage:
+    """Where members pay. url: the shop's page; it gets no, fen, title and back. None: nobody can pay online."""
+
+    url: str | None
+
+
+class SalePages:
+    """The pages under /h5."""
+
+    def __init__(self, app: App, allocator: Allocator, visitors: Visitors, pay: PayPage) -> None:
+        self._app, self._allocator, self._visitors, self._pay = app, allocator, visitors, pay
+        self._by_member = Pace(app.clock, times=MINE[0], seconds=MINE[1])
+        self._by_address = Pace(app.clock, times=ADDRESS[0], seconds=ADDRESS[1])
+        self.live = Live(self._state)
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        pages: list[tuple[str, str, View]] = [
+            ("GET", "/h5", self.overview),
+            ("GET", "/h5/sales/{code}", self.sale),
+            ("GET", "/h5/sales/{code}/live", self.watch),
+            ("POST", "/h5/sales/{code}/claim", self.claim),
+            ("POST", "/h5/sales/{code}/wait", self.wait),
+            ("GET", "/h5/claims", self.claims),
+            ("GET", "/h5/claims/{no}", self.one_claim),
+            ("POST", "/h5/claims/{no}/give-back", self.give_back),
+        ]
+        guarded = [web.route(method, path, self._guarded(view)) for method, path, view in pages]
+        back = [web.route(one.method, one.path, self._guarded(one.handler)) for one in self._visitors.routes()]
+        return [*guarded, *back, web.static("/h5/static", STATIC, append_version=False)]
+
+    # ---- pages
+
+    async def overview(self, request: web.Request) -> web.StreamResponse:
+        """Everything that is on, or will be."""
+        now = self._app.clock.now()
+        async with self._app.sessions.read() as session:
+            found = [(one, await board.items(session, one.id)) for one in await sales.on_now(session, now=now)]
+        return self._page("h5/overview.html", sales=found, now=now)
+
+    async def sale(self, request: web.Request) -> web.StreamResponse:
+        visitor = self._visitors.get(request)
+        return await self._sale_page(request, visitor)
+
+    async def _sale_page(
+        self, request: web.Request, visitor: Visitor, *, said: str = "", is_good: bool = False, status: int = 200
+    ) -> web.Response:
+        now, link = self._app.clock.now(), request.query.get("g", "")
+        async with self._app.sessions.read() as session:
+            sale = await self._seen(session, request.match_info["code"])
+            standing = await sales.standing(session, sale, visitor.member_id, now=now)
+            items = await board.items(session, sale.id)
+            mine = await board.claims_of(session, visitor.member_id, sale_id=sale.id)
+            waits = {one.item_id: one for one in await board.waits_of(session, visitor.member_id)}
+        opens_at = sale.early_at if standing.is_early and sale.early_at is not None else sale.opens_at
+        return self._page(
+            "h5/sale.html",
+            status=status,
+            sale=sale,
+            items=[self._card(one, mine, opens_at, sale, now=now) for one in items],
+            waits=waits,
+            opens_at=opens_at,
+            phase=_phase(sale, opens_at, now=now),
+            is_invited=standing.is_invited,
+            claims=mine,
+            visitor=visitor,
+            link=link,
+            now=now,
+            new_key=self._new_key,
+            said=said,
+            is_good=is_good,
+        )
+
+    def _card(
+        self, item: ItemView, mine: list[ClaimView], opens_at: datetime, sale: Sale, *, now: datetime
+    ) -> dict[str, Any]:
+        """One article and what this member can do about it."""
+        own = [one for one in mine if one.item_id == item.item_id]
+        held = next((one for one in own if one.status is ClaimStatus.HELD), None)
+        have = sum(one.quantity for one in own if one.status is not ClaimStatus.RELEASED)
+        return {"item": item, "held": held, "have": have, "room": max(0, item.limit_each - have)}
+
+    async def watch(self, request: web.Request) -> web.StreamResponse:
+        """Stock and phase as they change."""
+        self._visitors.get(request)
+        async with self._app.sessions.read() as session:
+            sale = await self._seen(session, request.match_info["code"])
+        return await self.live.stream(request, sale.id)
+
+    async def claims(self, request: web.Request) -> web.StreamResponse:
+        visitor = self._visitors.get(request)
+        async with self._app.sessions.read() as session:
+            found = await board.claims_of(session, visitor.member_id)
+            waits = await board.waits_of(session, visitor.member_id)
+        return self._page("h5/claims.html", claims=found, waits=waits, now=self._app.clock.now())
+
+    async def one_claim(self, request: web.Request) -> web.StreamResponse:
+        visitor = self._visitors.get(request)
+        return self._claim_page(request, visitor, await self._own(request, visitor))
+
+    def _claim_page(
+        self, request: web.Request, visitor: Visitor, claim: ClaimView, *, said: str = "", status: int = 200
+    ) -> web.Response:
+        pay = None
+        if self._pay.url is not None and claim.status is ClaimStatus.HELD:
+            title = f"{claim.item_name} × {claim.quantity}"
+            back = f"{self._app.public_url or f'{request.scheme}://{request.host}'}/h5/claims/{claim.no}"
+            query = urlencode({"no": claim.no, "fen": claim.total_fen, "title": title, "back": back})
+            pay = f"{self._pay.url}{'&' if '?' in self._pay.url else '?'}{query}"
+        return self._page(
+            "h5/claim.html", status=status, claim=claim, visitor=visitor, pay=pay, now=self._app.clock.now(), said=said
+        )
+
+    # ---- deeds
+
+    async def claim(self, request: web.Request) -> web.StreamResponse:
+        visitor, form = await self._form(request)
+        try:
+            granted = await self._allocator.claim(await self._request(request, visitor, form))
+        except ShopError as refusal:
+            return await self._refused(request, visitor, refusal)
+        if _wants_json(request):
+            return web.json_response({"ok": True, "claim": granted.no, "to": f"/h5/claims/{granted.no}"})
+        raise web.HTTPSeeOther(f"/h5/claims/{granted.no}")
+
+    async def wait(self, request: web.Request) -> web.StreamResponse:
+        visitor, form = await self._form(request)
+        try:
+            wanted = await self._request(request, visitor, form)
+            async with self._app.sessions.begin() as session:
+                place = await waiting.join(session, wanted, now=self._app.clock.now())
+        except ShopError as refusal:
+            return await self._refused(request, visitor, refusal)
+        said = texts.H5_WAITING.format(number=place.number)
+        if _wants_json(request):
+            return web.json_response({"ok": True, "said": said})
+        return await self._sale_page(request, visitor, said=said, is_good=True)
+
+    async def give_back(self, request: web.Request) -> web.StreamResponse:
+        visitor, _ = await self._form(request)
+        claim = await self._own(request, visitor)
+        try:
+            async with self._app.sessions.begin() as session:
+                await payments.give_back(session, claim.no, member_id=visitor.member_id, now=self._app.clock.now())
+        except ShopError as refusal:
+            return self._claim_page(request, visitor, claim, said=texts.refusal(refusal), status=refusal.status)
+        self._allocator.forget([claim.item_id])
+        raise web.HTTPSeeOther(f"/h5/claims/{claim.no}")
+
+    async def _form(self, request: web.Request) -> tuple[Visitor, Mapping[str, str]]:
+        """The visitor and what they sent. Raises FormExpired, Busy."""
+        posted = await request.post()
+        form = {name: value for name, value in posted.items() if isinstance(value, str)}
+        visitor = self._visitors.check_form(request, form.get("token", ""))
+        self._by_address.check(request.remote)
+        self._by_member.check(visitor.member_id)
+        return visitor, form
+
+    async def _request(self, request: web.Request, visitor: Visitor, form: Mapping[str, str]) -> Request:
+        now = self._app.clock.now()
+        quantity = form.get("quantity", "1")
+        if not (quantity.isascii() and quantity.isdigit() and len(quantity) < 4):
+            raise QuantityInvalid(0)
+        async with self._app.sessions.read() as session:
+            sale = await self._seen(session, request.match_info["code"])
+            items = {one.code: one for one in await board.items(session, sale.id)}
+            item = items.get(form.get("item", ""))
+            if item is None:
+                raise ItemNotFound(form.get("item", "")[:8])
+            standing = await sales.standing(session, sale, visitor.member_id, now=now)
+            link = request.query.get("g", "") or form.get("g", "")
+            group_id = await sales.group_by_link(session, sale, link[:8], visitor.member_id) if link else None
+        return Request(
+            item_id=item.item_id,
+            member_id=visitor.member_id,
+            quantity=int(quantity),
+            key=form.get("key", "")[:64] or self._new_key(),
+            channel=Channel.H5,
+            group_id=group_id,
+            is_early=standing.is_early,
+            is_invited=standing.is_invited,
+        )
+
+    async def _refused(self, request: web.Request, visitor: Visitor, refusal: ShopError) -> web.Response:
+        said = texts.refusal(refusal)
+        if _wants_json(request):
+            body = {"ok": False, "code": refusal.code, "said": said, "key": self._new_key()}
+            return web.json_response(body, status=refusal.status)
+        return await self._sale_page(request, visitor, said=said, status=refusal.status)
+
+    # ---- what they share
+
+    async def _state(self, sale_id: int) -> dict[str, Any]:
+        """What everybody who watches a sale is told."""
+        async with self._app.sessions.read() as session:
+            items = await board.items(session, sale_id)
+        return {"items": {one.code: {"left": one.left, "stock": one.stock, "held": one.held} for one in items}}
+
+    async def _seen(self, session: Any, code: str) -> Sale:
+        sale = await sales.get(session, code)
+        if sale.status is SaleStatus.DRAFT:
+            raise SaleNotFound(code)
+        return sale
+
+    async def _own(self, request: web.Request, visitor: Visitor) -> ClaimView:
+        """The claim of this page, if it is the visitor's."""
+        no = request.match_info["no"]
+        async with self._app.sessions.read() as session:
+            claim = await board.claim_of(session, visitor.member_id, no)
+        if claim is None:
+            raise ClaimNotFound(no)
+        return claim
+
+    def _new_key(self) -> str:
+        return f"{self._app.chance.getrandbits(96):024x}"
+
+    def _page(self, template: str, *, status: int = 200, **facts: Any) -> web.Response:
+        html = TEMPLATES.get_template(template).render(shop=self._app.shop, zone=SHANGHAI, texts=texts, **facts)
+        return web.Response(text=html, status=status, content_type="text/html", headers=HEADERS)
+
+    def _guarded(self, view: View) -> View:
+        """A refusal is a page in words, whatever raised it."""
+
+        async def respond(request: web.Request) -> web.StreamResponse:
+            try:
+                return await view(request)
+            except ShopError as refusal:
+                if _wants_json(request):
+                    body = {"ok": False, "code": refusal.code, "said": texts.refusal(refusal)}
+                    return web.json_response(body, status=429 if isinstance(refusal, Busy) else refusal.status)
+                is_stranger = isinstance(refusal, NotACustomer)
+                said = texts.H5_STRANGER.format(shop=self._app.shop.name) if is_stranger else texts.refusal(refusal)
+                status = 429 if isinstance(refusal, Busy) else refusal.status
+                return self._page("h5/notice.html", status=status, said=said)
+
+        return respond
+
+
+def _wants_json(request: web.Request) -> bool:
+    return "application/json" in request.headers.get("Accept", "")
+
+
+def _phase(sale: Sale, opens_at: datetime, *, now: datetime) -> str:
+    if sale.status in (SaleStatus.CLOSED, SaleStatus.SETTLED, SaleStatus.SOLD_OUT) or now >= sale.closes_at:
+        return "over"
+    return "open" if now >= opens_at else "soon"

@@ -1,0 +1,165 @@
+"""Who is looking at an H5 page: sign-in by WeCom's OAuth, a cookie bound to the visitor, a token for their forms."""
+
+import base64
+import binascii
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from bot.app import App
+from bot.wecom.api.staff import StaffApi
+from bot.wecom.errors import OAuthCodeSpent, WecomError
+from crm import identities
+from crm.base.errors import ShopError
+from crm.models.member import MemberSource
+
+COOKIE = "siyu_visitor"
+TRIP_COOKIE = "siyu_trip"  # between leaving for WeCom and coming back
+BACK = "/h5/back"
+STAY = timedelta(days=7)
+TRIP = timedelta(minutes=10)
+OUR_PAGE = re.compile(r"/h5/[\w\-./?=&%]{0,500}")
+
+
+@dataclass(eq=False)
+class NotACustomer(ShopError):
+    """WeCom knows no customer of ours in this visitor."""
+
+    code = "visitor.not_a_customer"
+    status = 403
+
+
+@dataclass(eq=False)
+class SignInFailed(ShopError):
+    """WeCom did not say who it is; opening the page again helps."""
+
+    code = "visitor.sign_in_failed"
+    status = 503
+
+
+@dataclass(eq=False)
+class FormExpired(ShopError):
+    """The form belongs to somebody else, or to a sign-in that is over."""
+
+    code = "visitor.form_expired"
+    status = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A signed-in member. token: goes into every form and comes back with it."""
+
+    member_id: int
+    token: str
+
+
+class Visitors:
+    """Signs visitors in and knows them again. secret: the same in every process."""
+
+    def __init__(
+        self, app: App, staff: StaffApi, *, secret: bytes, authorize_url: str, corp_id: str, agent_id: int
+    ) -> None:
+        self._app, self._staff = app, staff
+        self._key = hmac.digest(secret, b"siyu visitors", sha256)
+        self._authorize_url, self._corp_id, self._agent_id = authorize_url, corp_id, agent_id
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get(BACK, self.come_back)]
+
+    def find(self, request: web.Request) -> Visitor | None:
+        """The visitor as their cookie proves it; None: not signed in, or not any more."""
+        claims = self._open(request.cookies.get(COOKIE, ""))
+        if claims is None:
+            return None
+        return Visitor(int(claims["member"]), self._mac(f"form:{claims['member']}:{claims['until']}"))
+
+    def get(self, request: web.Request) -> Visitor:
+        """The visitor of a page; who is not signed in is sent to WeCom and comes back to this page."""
+        found = self.find(request)
+        if found is None:
+            raise self._leave(request)
+        return found
+
+    def check_form(self, request: web.Request, token: str) -> Visitor:
+        """The visitor who sent a form of their own. Raises FormExpired."""
+        found = self.find(request)
+        if found is None or not hmac.compare_digest(found.token.encode(), token.encode()):
+            raise FormExpired
+        return found
+
+    def _leave(self, request: web.Request) -> web.HTTPFound:
+        state = f"{self._app.chance.getrandbits(128):032x}"
+        query = {
+            "appid": self._corp_id,
+            "redirect_uri": f"{self._origin(request)}{BACK}",
+            "response_type": "code",
+            "scope": "snsapi_base",
+            "state": state,
+            "agentid": self._agent_id,
+        }
+        away = web.HTTPFound(f"{self._authorize_url}/connect/oauth2/authorize?{urlencode(query)}#wechat_redirect")
+        trip = self._seal({"state": state, "to": request.path_qs}, TRIP)
+        away.set_cookie(TRIP_COOKIE, trip, max_age=int(TRIP.total_seconds()), **self._kind(request))
+        return away
+
+    async def come_back(self, request: web.Request) -> web.StreamResponse:
+        """From WeCom with a code that works once: the cookie is set and the page they wanted is shown."""
+        trip = self._open(request.cookies.get(TRIP_COOKIE, ""))
+        to = trip["to"] if trip is not None and OUR_PAGE.fullmatch(trip["to"]) else "/h5/claims"
+        if trip is None or not hmac.compare_digest(trip["state"].encode(), request.query.get("state", "").encode()):
+            raise web.HTTPFound(to)  # an old link or somebody else's: begin anew
+        member_id = await self._member(request.query.get("code", ""))
+        there = web.HTTPFound(to)
+        sealed = self._seal({"member": member_id}, STAY)
+        there.set_cookie(COOKIE, sealed, max_age=int(STAY.total_seconds()), **self._kind(request))
+        there.del_cookie(TRIP_COOKIE, path="/h5")
+        raise there
+
+    async def _member(self, code: str) -> int:
+        """The member behind a code. Raises NotACustomer, SignInFailed."""
+        try:
+            visitor = await self._staff.getuserinfo(code)
+        except OAuthCodeSpent:
+            raise SignInFailed from None
+        except WecomError as error:
+            raise SignInFailed from error
+        if not visitor.external_userid:
+            raise NotACustomer
+        person = identities.wechat_person(visitor.external_userid)
+        now = self._app.clock.now()
+        async with self._app.sessions.begin() as session:
+            member = await identities.enrol(session, person, source=MemberSource.KF, now=now, chance=self._app.chance)
+        return member.id
+
+    def _origin(self, request: web.Request) -> str:
+        return self._app.public_url or f"{request.scheme}://{request.host}"
+
+    def _kind(self, request: web.Request) -> dict[str, Any]:
+        """Cookies no script reads, no other site sends, and no plain line carries where the shop has TLS."""
+        secure = self._origin(request).startswith("https://")
+        return {"path": "/h5", "httponly": True, "samesite": "Lax", "secure": secure}
+
+    def _seal(self, claims: dict[str, Any], stay: timedelta) -> str:
+        until = int((self._app.clock.now() + stay).timestamp())
+        body = base64.urlsafe_b64encode(json.dumps({**claims, "until": until}).encode()).decode()
+        return f"{body}.{self._mac(body)}"
+
+    def _open(self, sealed: str) -> dict[str, Any] | None:
+        body, _, mac = sealed.partition(".")
+        if not mac or not hmac.compare_digest(mac.encode(), self._mac(body).encode()):
+            return None
+        try:
+            claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body))
+        except (ValueError, binascii.Error):
+            return None
+        return claims if claims["until"] > self._app.clock.now().timestamp() else None
+
+    def _mac(self, text: str) -> str:
+        return hmac.digest(self._key, text.encode(), sha256).hex()
