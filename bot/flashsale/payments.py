@@ -14,7 +14,7 @@ from bot.flashsale import allocator, waiting
 from bot.flashsale.terms import CannotCancel, ClaimNotFound
 from bot.flashsale.waiting import SaleOffered
 from bot.models.sale import Claim, ClaimStatus, PaymentOutcome, Sale, SaleItem, SalePayment, SaleShare
-from crm import orders
+from crm import identities, orders
 from crm.base import events
 from crm.order_terms import Line, Told
 
@@ -55,7 +55,8 @@ async def pay(session: AsyncSession, told: Payment, *, now: datetime) -> SalePay
     """Take a payment, once however often it is told; returns what became of it.
 
     In time: the claim is paid and its order is in the books. After its release: a unit that is left is taken, where
-    the sale honours that; else, and for any other amount, the money is due back. Raises ClaimNotFound.
+    the sale honours that; else, for any other amount, and from who was erased meanwhile, the money is due back.
+    Raises ClaimNotFound.
     """
     claim = await session.scalar(sa.select(Claim).where(Claim.no == told.no))
     if claim is None:
@@ -93,6 +94,8 @@ async def _outcome(session: AsyncSession, claim: Claim, told: Payment) -> tuple[
         return PaymentOutcome.REFUND_DUE, f"应付 {claim.total_fen} 分，付了 {told.paid_fen} 分"
     if claim.status is ClaimStatus.PAID:
         return PaymentOutcome.REFUND_DUE, "这一单已经付过"
+    if (await identities.hold_one(session, claim.member_id)).is_erased:  # the books take no new order of theirs
+        return PaymentOutcome.REFUND_DUE, "会员已注销"
     item = sa.update(SaleItem).where(SaleItem.id == claim.item_id)
     if claim.status is ClaimStatus.HELD:
         moved = item.values(held=SaleItem.held - claim.quantity, sold=SaleItem.sold + claim.quantity)

@@ -117,6 +117,7 @@ async def offer(session: AsyncSession, item_id: int, *, now: datetime) -> list[S
     """Give what is left of a locked item to those who wait, in their order, as claims that they have to pay.
 
     Who wants more than is left is offered what there is. Who got a unit elsewhere meanwhile is passed over for good.
+    Who waits for the share of a group that has nothing now keeps their place.
     """
     sale = (
         await session.scalars(sa.select(Sale).join(SaleItem, SaleItem.sale_id == Sale.id).where(SaleItem.id == item_id))
@@ -124,28 +125,31 @@ async def offer(session: AsyncSession, item_id: int, *, now: datetime) -> list[S
     if now >= sales.offers_until(sale):
         return []
     made: list[SaleOffered] = []
-    while waiters := await _next_in_line(session, item_id):
+    after = 0
+    while waiters := await _next_in_line(session, item_id, after=after):
+        after = waiters[-1].id
         stand = (await allocator.lock_items(session, [item_id]))[item_id]
         if not stand.left:
             return made
         for waiter in waiters:
-            units = await _room(session, waiter, stand)
-            if units:
+            if not stand.left:
+                break
+            share = stand.shares.get(waiter.group_id or 0, 0) if stand.shares else stand.left
+            room = await _room(session, waiter, stand)
+            if units := min(room, share):
                 made.append(await _hold(session, waiter, stand, units, now=now))
                 stand.left -= units
                 waiter.status, waiter.ended_at = WaiterStatus.OFFERED, now
-            elif stand.left:
+            elif not room:
                 waiter.status, waiter.ended_at = WaiterStatus.GONE, now
-            else:
-                break
         await session.flush()
     return made
 
 
-async def _next_in_line(session: AsyncSession, item_id: int) -> list[Waiter]:
+async def _next_in_line(session: AsyncSession, item_id: int, *, after: int) -> list[Waiter]:
     rows = await session.scalars(
         sa.select(Waiter)
-        .where(Waiter.item_id == item_id, Waiter.status == WaiterStatus.WAITING)
+        .where(Waiter.item_id == item_id, Waiter.status == WaiterStatus.WAITING, Waiter.id > after)
         .order_by(Waiter.id)
         .limit(LOOKED_AT)
         .with_for_update()
@@ -154,7 +158,7 @@ async def _next_in_line(session: AsyncSession, item_id: int) -> list[Waiter]:
 
 
 async def _room(session: AsyncSession, waiter: Waiter, stand: Stand) -> int:
-    """How many units this one can have now: of the stock, the group's share, and their own limit."""
+    """How many units this one can have now, of the stock and their own limit; none when they hold or have enough."""
     mine = sa.select(
         sa.func.coalesce(sa.func.sum(Claim.quantity), 0),
         sa.func.coalesce(sa.func.sum(sa.case((Claim.status == ClaimStatus.HELD, 1), else_=0)), 0),
@@ -162,8 +166,7 @@ async def _room(session: AsyncSession, waiter: Waiter, stand: Stand) -> int:
     have, unpaid = (await session.execute(mine)).one()
     if unpaid:
         return 0
-    share = stand.shares.get(waiter.group_id or 0, 0) if stand.shares else stand.left
-    return max(0, min(waiter.quantity, stand.left, stand.limit_each - int(have), share))
+    return max(0, min(waiter.quantity, stand.left, stand.limit_each - int(have)))
 
 
 async def _hold(session: AsyncSession, waiter: Waiter, stand: Stand, units: int, *, now: datetime) -> SaleOffered:

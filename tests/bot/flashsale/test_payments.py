@@ -1,10 +1,12 @@
 """Paid in time, too late, twice, or not at all; and who waits gets what comes back, in their order."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from bot import privacy
 from bot.flashsale import payments, sales, waiting
 from bot.flashsale.merging import follow_merge
 from bot.flashsale.terms import CannotCancel, ClaimNotFound, LimitReached, SoldOut, StockIsBack, UnpaidClaim
@@ -16,9 +18,9 @@ from tests.bot.flashsale.stall import Stall, item
 QUARTER = timedelta(minutes=15)
 
 
-async def wait(stall: Stall, a1: SaleItem, member_id: int, quantity: int = 1) -> int:
+async def wait(stall: Stall, a1: SaleItem, member_id: int, quantity: int = 1, **more: Any) -> int:
     async with stall.sessions.begin() as session:
-        request = stall.request(a1, member_id, quantity)
+        request = stall.request(a1, member_id, quantity, **more)
         return (await waiting.join(session, request, now=stall.clock.now())).number
 
 
@@ -102,6 +104,19 @@ async def test_money_that_comes_twice_goes_back_once(stall: Stall) -> None:
         await stall.pay("nothing", 1990)
 
 
+async def test_money_of_who_was_erased_meanwhile_is_written_down_and_goes_back(stall: Stall) -> None:
+    (lin,) = await stall.members(1)
+    a1 = await stall.item()
+    granted = await stall.claim(a1, lin)
+    await privacy.erase(stall.sessions, lin, by="zhou", reason=privacy.Reason.ASKED, now=stall.clock.now())
+    assert (await stall.pay(granted.no, 1990)).outcome is PaymentOutcome.REFUND_DUE
+    stall.clock.advance(QUARTER)
+    await stall.release()
+    assert await stall.counters(a1) == (0, 0, 3)
+    assert (await stall.pay(granted.no, 1990, transaction="late")).outcome is PaymentOutcome.REFUND_DUE
+    assert await stall.counters(a1) == (0, 0, 3)
+
+
 async def test_who_waits_is_served_in_order_with_a_time_of_their_own(stall: Stall) -> None:
     people = await stall.members(5)
     a1 = await stall.item(stock=2)
@@ -165,6 +180,22 @@ async def test_a_group_share_comes_back_to_its_group(stall: Stall) -> None:
     await stall.release()
     assert (await stall.claim(a1, chen, group_id=cats)).is_new
     assert (await stall.claim(a1, wang, group_id=dogs)).is_new
+    assert await stall.counters(a1) == (2, 0, 0)
+
+
+async def test_who_waits_for_a_share_keeps_the_place_when_another_group_s_comes_back(stall: Stall) -> None:
+    lin, chen, wang, zhao = await stall.members(4)
+    cats, dogs = (await stall.make.group()).id, (await stall.make.group()).id
+    made = await stall.sale(item(stock=2, shares={cats: 1, dogs: 1}), group_ids=[cats, dogs])
+    (a1,) = await stall.items(made)
+    of_cats = await stall.claim(a1, lin, group_id=cats)
+    of_dogs = await stall.claim(a1, chen, group_id=dogs)
+    await wait(stall, a1, wang, group_id=dogs)
+    await wait(stall, a1, zhao, group_id=cats)
+    for granted, who, whose_turn in ((of_cats, lin, zhao), (of_dogs, chen, wang)):
+        async with stall.sessions.begin() as session:
+            offers = await payments.give_back(session, granted.no, member_id=who, now=stall.clock.now())
+        assert [one.member_id for one in offers] == [whose_turn]
     assert await stall.counters(a1) == (2, 0, 0)
 
 
