@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import audience, definition, engine, experiments
-from campaigns.definition import Definition
+from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import LATE, OPEN_RUNS, RunAsks
 from campaigns.models.campaign import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Kind, Run, RunStatus
 from crm.base import events
@@ -24,7 +24,10 @@ LOOK_AGAIN = timedelta(minutes=1)
 
 
 async def fire_due(session: AsyncSession, *, now: datetime) -> int:
-    """Begin the run of each campaign whose time has come; returns how many campaigns that were."""
+    """Begin the run of each campaign whose time has come; returns how many campaigns that were.
+
+    One that cannot be meant any more, as when its segment got another name, is paused: the others go on.
+    """
     rows = await session.scalars(
         sa.select(Campaign)
         .where(Campaign.next_fire_at <= now)
@@ -35,11 +38,14 @@ async def fire_due(session: AsyncSession, *, now: datetime) -> int:
     )
     due = rows.all()
     for campaign in due:
-        told = definition.read(campaign.definition)
-        if campaign.kind is Kind.TRIGGERED:
-            await _open_or_end(session, campaign, told, now=now)
-        else:
-            await _fire(session, campaign, told, now=now)
+        try:
+            told = definition.read(campaign.definition)
+            if campaign.kind is Kind.TRIGGERED:
+                await _open_or_end(session, campaign, told, now=now)
+            else:
+                await _fire(session, campaign, told, now=now)
+        except CampaignWrong as wrong:
+            await engine.pause(session, campaign.id, because=str(wrong), by="", now=now)
     await session.flush()
     for campaign in due:
         await engine.finish_if_over(session, campaign.id, now=now)
@@ -113,9 +119,12 @@ async def listen(session: AsyncSession, *, now: datetime) -> int:
         sa.select(Campaign).where(Campaign.kind == Kind.TRIGGERED, Campaign.status == CampaignStatus.RUNNING)
     )
     for campaign in rows.all():
-        told = definition.read(campaign.definition)
-        if told.ends is None or now < told.ends:
-            await trigger(session, campaign, told, _about(told, found, now=now), now=now)
+        try:
+            told = definition.read(campaign.definition)
+            if told.ends is None or now < told.ends:
+                await trigger(session, campaign, told, _about(told, found, now=now), now=now)
+        except CampaignWrong as wrong:
+            await engine.pause(session, campaign.id, because=str(wrong), by="", now=now)
     return len(found)
 
 

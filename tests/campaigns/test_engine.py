@@ -4,14 +4,26 @@ from datetime import timedelta
 
 import pytest
 
-from campaigns import engine
+from campaigns import engine, firing
 from campaigns.engine import NobodySelected, Review, SecondPersonNeeded, WrongStatus
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import CampaignStatus, DeliveryStatus, RunStatus
-from crm import consents
+from crm import consents, segments
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
-from tests.campaigns.fixtures import NIGHT, OPEN_GATE, Platform, people, reasons, scheduled, stands, the_run, told
+from tests.campaigns.fixtures import (
+    EVERYBODY,
+    NIGHT,
+    OPEN_GATE,
+    Platform,
+    minutes,
+    people,
+    reasons,
+    scheduled,
+    stands,
+    the_run,
+    told,
+)
 from tests.factories import Make
 
 
@@ -242,3 +254,30 @@ async def test_an_answer_that_was_lost_is_looked_for_and_not_asked_twice(
     await platform.tick()
     assert len(platform.received()) == 2
     assert (await the_run(sessions)).status is RunStatus.FINISHED
+
+
+async def test_a_campaign_whose_segment_is_gone_is_paused_and_stops_no_other(
+    sessions: Sessions, make: Make, clock: FrozenClock
+) -> None:
+    await people(make, 1)
+    async with sessions.begin() as session:
+        segment = await segments.save(session, "老客", EVERYBODY, now=clock.now())
+    of_segment = {"audience": None, "segment": "老客"}
+    lost = await scheduled(sessions, clock, "老客活动", **of_segment)
+    on = {"event": "MemberEnrolled"}
+    listens = await scheduled(
+        sessions, clock, "升级有礼", kind="triggered", on=on, starts_at=None, channels=["broadcast"], **of_segment
+    )
+    also = await scheduled(sessions, clock)
+    clock.advance(minutes=2)
+    async with sessions.begin() as session:
+        await firing.fire_due(session, now=clock.now() - minutes(1.5))  # the one that listens is open
+        await segments.save(session, "常客", EVERYBODY, segment_id=segment.id, now=clock.now())
+    await people(make, 1)
+    async with sessions.begin() as session:
+        await firing.listen(session, now=clock.now())
+    await Platform(sessions, clock).tick()
+    assert [await status(sessions, one.id) for one in (lost, listens, also)] == [
+        *(CampaignStatus.PAUSED, CampaignStatus.PAUSED),
+        CampaignStatus.RUNNING,
+    ]
