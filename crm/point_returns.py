@@ -175,7 +175,8 @@ async def part(
         sums = (await point_accounts.lock(session, [living]))[living]
         booked = sa.select(sa.func.coalesce(sa.func.sum(PointEntry.points), 0)).where(PointEntry.member_id == living)
         if drift := sums.active + sums.pending - sums.owed - int(await session.scalar(booked) or 0):
-            cause = Cause("merge_undone", f"{living}@{now.isoformat()}")
+            last = await session.scalar(sa.select(sa.func.max(PointEntry.id)))
+            cause = Cause("merge_undone", f"{living}@{last}")  # an instant would not do: undone twice within one round
             await point_ledger.write(session, living, EntryKind.PARTED, drift, cause, now=now, zone=zone)
 
 
