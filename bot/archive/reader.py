@@ -24,7 +24,7 @@ from bot.archive.source import MOST, ArchiveUnavailable, Opened, Record, Source
 from bot.metrics import ALERTS, ARCHIVED
 from bot.models.archive import ArchiveAgreement, ArchiveCount, ArchivedLine, ArchiveState
 from bot.models.sync import SyncKind, SyncRun
-from bot.wecom.errors import WecomError
+from bot.wecom.errors import Declined, WecomError
 from crm.base.clock import local_day
 from crm.base.db import insert
 from crm.models.group import Group
@@ -132,7 +132,10 @@ class ArchiveReader:
             return {one.chat_id: one for one in rows}
 
     async def _ask_agreements(self, batch: Batch, groups: Mapping[str, Group]) -> None:
-        """Ask WeCom about groups of which we do not know enough. If it does not answer, nothing of them is read."""
+        """Ask WeCom about groups of which we do not know enough. If it does not answer, nothing of them is read.
+
+        If it declines, as for a dissolved group, nobody there has agreed: one group does not stop the others.
+        """
         speakers = {(one.room_id, one.sender) for one in batch.entries if isinstance(one, Line) and one.by_customer}
         changed = {one.person for one in batch.entries if isinstance(one, Agreed)}
         now = self._app.clock.now()
@@ -144,7 +147,11 @@ class ArchiveReader:
             )
             known = {(chat_id, person) for chat_id, person in rows if person not in changed}
         for room_id in sorted({room_id for room_id, _ in speakers - known if room_id in groups}):
-            told = await self._agreements(room_id)
+            told: Mapping[str, bool] = {}
+            try:
+                told = await self._agreements(room_id)
+            except Declined as no:
+                log.warning("archive.declined", extra={"room": room_id, "error": str(no)})
             async with self._app.sessions.begin() as session:
                 await _note_agreements(session, groups[room_id].id, told, now=now)
 

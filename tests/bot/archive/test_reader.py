@@ -23,6 +23,7 @@ from bot.faq.articles import Article
 from bot.models.archive import ArchiveCount, ArchivedLine, ArchiveState
 from bot.models.faq import FaqQuestion
 from bot.models.sync import SyncKind, SyncRun
+from bot.wecom.errors import NotACustomerGroup
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.outbox import OutboxRow
@@ -194,6 +195,21 @@ async def test_if_wecom_does_not_say_who_agreed_nothing_is_read(room: Room) -> N
         await reader.round()
     assert await room.rows(ArchivedLine) == []
     assert [one.seq for one in await room.rows(ArchiveState)] == [0]
+
+
+async def test_a_group_of_which_wecom_knows_nothing_any_more_does_not_stop_the_others(room: Room, make: Make) -> None:
+    await make.group(await make.staff("second"), ANN, chat_id="wr-gone")
+    room.tape.say(ANN, "散了", room="wr-gone")
+    room.tape.say(ANN, "还在")
+
+    async def of_living(room_id: str) -> Mapping[str, bool]:
+        if room_id == "wr-gone":
+            raise NotACustomerGroup(90501, "chat_id is not an external chat", "check_room_agree")
+        return room.agreed
+
+    assert await ArchiveReader(room.app, room.tape, PrivateKeys({1: KEY}), of_living, CHOICES).round() == 2
+    assert [one.text for one in await room.rows(ArchivedLine)] == ["还在"]
+    assert {one.kind: one.records for one in await room.rows(ArchiveCount)} == {"not_agreed": 1, "text": 1}
 
 
 async def test_a_complaint_reaches_the_owner_once_and_a_keyword_too(room: Room) -> None:
