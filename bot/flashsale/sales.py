@@ -270,7 +270,10 @@ async def _move(session: AsyncSession, *where: sa.ColumnElement[bool], to: SaleS
 
 
 async def next_sessions(session: AsyncSession, *, now: datetime, chance: random.Random) -> int:
-    """Make the next session of each weekly sale whose last one has closed; the unique key makes it once."""
+    """Make the next session of each weekly sale whose last one has closed; the unique key makes it once.
+
+    One that nobody announced has none: the next would be seen without anybody having said yes to it.
+    """
     last = (
         sa.select(Sale.series, sa.func.max(Sale.opens_at).label("opens_at"))
         .where(Sale.series.is_not(None))
@@ -280,7 +283,7 @@ async def next_sessions(session: AsyncSession, *, now: datetime, chance: random.
     over = await session.scalars(
         sa.select(Sale)
         .join(last, sa.and_(Sale.series == last.c.series, Sale.opens_at == last.c.opens_at))
-        .where(Sale.closes_at <= now)
+        .where(Sale.closes_at <= now, Sale.status != SaleStatus.DRAFT)
     )
     made = 0
     for sale in over.all():

@@ -1,5 +1,6 @@
 """Paid in time, too late, twice, or not at all; and who waits gets what comes back, in their order."""
 
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from bot import privacy
 from bot.flashsale import payments, sales, waiting
 from bot.flashsale.merging import follow_merge
 from bot.flashsale.terms import CannotCancel, ClaimNotFound, LimitReached, SoldOut, StockIsBack, UnpaidClaim
-from bot.models.sale import ClaimStatus, PaymentOutcome, SaleItem, SaleStatus
+from bot.models.sale import ClaimStatus, PaymentOutcome, Sale, SaleItem, SaleStatus
 from crm import orders
 from crm.models.order import OrderStatus
 from tests.bot.flashsale.stall import Stall, item
@@ -244,6 +245,16 @@ async def test_a_weekly_sale_has_its_next_session_once_and_none_for_weeks_missed
         (twin,) = await sales.items_of(session, later.id)
     assert later.opens_at == made.opens_at + timedelta(days=21)
     assert (twin.code, twin.stock, twin.held) == ("A1", 5, 0)
+
+
+async def test_a_weekly_sale_that_nobody_announced_has_no_next_session(stall: Stall) -> None:
+    made = await stall.sale(item(), series="周四")
+    async with stall.sessions.begin() as session:
+        await session.execute(sa.update(Sale).where(Sale.id == made.id).values(status=SaleStatus.DRAFT))
+    stall.clock.advance(days=1)
+    async with stall.sessions.begin() as session:
+        assert await sales.next_sessions(session, now=stall.clock.now(), chance=random.Random(99)) == 0
+        assert await sales.on_now(session, now=stall.clock.now()) == []
 
 
 async def test_a_merged_person_has_one_unpaid_claim_and_one_place(stall: Stall) -> None:
