@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from bot import texts
 from bot.app import App
-from bot.flashsale import board, payments, sales, waiting, words
+from bot.flashsale import board, notices, payments, sales, waiting, words
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.board import ClaimView, ItemView
 from bot.flashsale.terms import ClaimNotFound, ItemNotFound, QuantityInvalid, Request, SaleNotFound
@@ -85,7 +85,7 @@ class SalePages:
         return self._page("h5/overview.html", sales=found, now=now)
 
     async def sale(self, request: web.Request) -> web.StreamResponse:
-        visitor = self._visitors.get(request)
+        visitor = await self._visitors.get(request)
         return await self._sale_page(request, visitor)
 
     async def _sale_page(
@@ -128,20 +128,20 @@ class SalePages:
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Stock and phase as they change."""
-        self._visitors.get(request)
+        await self._visitors.get(request)
         async with self._app.sessions.read() as session:
             sale = await self._seen(session, request.match_info["code"])
         return await self.live.stream(request, sale.id)
 
     async def claims(self, request: web.Request) -> web.StreamResponse:
-        visitor = self._visitors.get(request)
+        visitor = await self._visitors.get(request)
         async with self._app.sessions.read() as session:
             found = await board.claims_of(session, visitor.member_id)
             waits = await board.waits_of(session, visitor.member_id)
         return self._page("h5/claims.html", claims=found, waits=waits, now=self._app.clock.now())
 
     async def one_claim(self, request: web.Request) -> web.StreamResponse:
-        visitor = self._visitors.get(request)
+        visitor = await self._visitors.get(request)
         return self._claim_page(request, visitor, await self._own(request, visitor))
 
     def _claim_page(
@@ -187,7 +187,9 @@ class SalePages:
         claim = await self._own(request, visitor)
         try:
             async with self._app.sessions.begin() as session:
-                await payments.give_back(session, claim.no, member_id=visitor.member_id, now=self._app.clock.now())
+                now = self._app.clock.now()
+                offers = await payments.give_back(session, claim.no, member_id=visitor.member_id, now=now)
+                await notices.offered(session, offers, app=self._app, now=now)
         except ShopError as refusal:
             return self._claim_page(request, visitor, claim, said=texts.refusal(refusal), status=refusal.status)
         self._allocator.forget([claim.item_id])
@@ -197,7 +199,7 @@ class SalePages:
         """The visitor and what they sent. Raises FormExpired, Busy."""
         posted = await request.post()
         form = {name: value for name, value in posted.items() if isinstance(value, str)}
-        visitor = self._visitors.check_form(request, form.get("token", ""))
+        visitor = await self._visitors.check_form(request, form.get("token", ""))
         self._by_address.check(request.remote)
         self._by_member.check(visitor.member_id)
         return visitor, form

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
+import sqlalchemy as sa
 from aiohttp import web
 
 from bot.app import App
@@ -18,7 +19,7 @@ from bot.wecom.api.staff import StaffApi
 from bot.wecom.errors import OAuthCodeSpent, WecomError
 from crm import identities
 from crm.base.errors import ShopError
-from crm.models.member import MemberSource
+from crm.models.member import Member, MemberSource
 
 COOKIE = "siyu_visitor"
 TRIP_COOKIE = "siyu_trip"  # between leaving for WeCom and coming back
@@ -73,23 +74,30 @@ class Visitors:
     def routes(self) -> list[web.RouteDef]:
         return [web.get(BACK, self.come_back)]
 
-    def find(self, request: web.Request) -> Visitor | None:
-        """The visitor as their cookie proves it; None: not signed in, or not any more."""
+    async def find(self, request: web.Request) -> Visitor | None:
+        """The visitor as their cookie proves it, as who they are by now; None: not signed in, or erased since."""
         claims = self._open(request.cookies.get(COOKIE, ""))
         if claims is None:
             return None
-        return Visitor(int(claims["member"]), self._mac(f"form:{claims['member']}:{claims['until']}"))
+        living = sa.select(sa.func.coalesce(Member.merged_into_id, Member.id)).where(
+            Member.id == int(claims["member"]), Member.erased_at.is_(None)
+        )
+        async with self._app.sessions.read() as session:
+            member_id = await session.scalar(living)
+        if member_id is None:
+            return None
+        return Visitor(member_id, self._mac(f"form:{claims['member']}:{claims['until']}"))
 
-    def get(self, request: web.Request) -> Visitor:
+    async def get(self, request: web.Request) -> Visitor:
         """The visitor of a page; who is not signed in is sent to WeCom and comes back to this page."""
-        found = self.find(request)
+        found = await self.find(request)
         if found is None:
             raise self._leave(request)
         return found
 
-    def check_form(self, request: web.Request, token: str) -> Visitor:
+    async def check_form(self, request: web.Request, token: str) -> Visitor:
         """The visitor who sent a form of their own. Raises FormExpired."""
-        found = self.find(request)
+        found = await self.find(request)
         if found is None or not hmac.compare_digest(found.token.encode(), token.encode()):
             raise FormExpired
         return found

@@ -1,0 +1,85 @@
+"""Who a visitor is by now, and who hears of what they give back."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from bot import privacy
+from bot.app import App
+from bot.flashsale import waiting
+from bot.models.conversation import Conversation
+from bot.web.h5 import PayPage, SalePages
+from bot.web.server import create_app
+from bot.web.visitors import COOKIE, STAY, Visitors
+from crm import identities
+from crm.base.outbox import OutboxRow
+from crm.base.peers import Peers
+from tests.bot.flashsale.stall import Stall, stall
+from tests.factories import make
+
+__all__ = ["make", "stall"]
+
+
+class Phone:
+    """The pages as a member with a cookie sees them."""
+
+    def __init__(self, client: TestClient[web.Request, web.Application], visitors: Visitors) -> None:
+        self.client, self.visitors = client, visitors
+
+    def cookies(self, member_id: int) -> dict[str, str]:
+        return {COOKIE: self.visitors._seal({"member": member_id}, STAY)}
+
+    async def get(self, path: str, member_id: int) -> tuple[int, str]:
+        async with self.client.get(path, cookies=self.cookies(member_id), allow_redirects=False) as answer:
+            return answer.status, await answer.text()
+
+    async def post(self, path: str, member_id: int, token: str) -> int:
+        cookies = self.cookies(member_id)
+        async with self.client.post(path, data={"token": token}, cookies=cookies, allow_redirects=False) as answer:
+            return answer.status
+
+
+@pytest.fixture
+async def phone(stall: Stall) -> AsyncIterator[Phone]:
+    peers = Peers(stall.sessions, chance=stall.make.chance)
+    app = App(clock=stall.clock, chance=stall.make.chance, sessions=stall.sessions, peers=peers)
+    visitors = Visitors(
+        app, cast(Any, None), secret=b"for tests only", authorize_url="https://wecom.test", corp_id="ww", agent_id=1
+    )
+    pages = SalePages(app, stall.allocator, visitors, PayPage(None))
+    async with TestClient(TestServer(create_app(app, pages.routes()))) as client:
+        yield Phone(client, visitors)
+
+
+async def test_who_was_merged_sees_what_is_theirs_and_who_was_erased_signs_in_anew(stall: Stall, phone: Phone) -> None:
+    lin, lin_too = await stall.members(2)
+    granted = await stall.claim(await stall.item(), lin)
+    async with stall.sessions.begin() as session:
+        assert await identities.merge(session, lin, lin_too, because="test", now=stall.clock.now()) == lin
+    assert (await phone.get(f"/h5/claims/{granted.no}", lin_too))[0] == 200
+    await privacy.erase(stall.sessions, lin, by="zhou", reason=privacy.Reason.ASKED, now=stall.clock.now())
+    assert [(await phone.get("/h5/claims", one))[0] for one in (lin, lin_too)] == [302, 302]
+
+
+async def test_who_waits_hears_of_what_a_page_gives_back(stall: Stall, phone: Phone) -> None:
+    lin, chen = await stall.members(2)
+    a1 = await stall.item(stock=1)
+    granted = await stall.claim(a1, lin)
+    now = stall.clock.now()
+    async with stall.sessions.begin() as session:
+        talk = Conversation(open_kfid="wkTEST", external_userid="wm-chen", member_id=chen, created_at=now)
+        talk.last_customer_at = now
+        session.add(talk)
+        await waiting.join(session, stall.request(a1, chen), now=now)
+    status, html = await phone.get(f"/h5/claims/{granted.no}", lin)
+    token = re.search(r'name="token" value="([^"]+)"', html)
+    assert status == 200 and token is not None
+    assert await phone.post(f"/h5/claims/{granted.no}/give-back", lin, token[1]) == 303
+    async with stall.sessions.read() as session:
+        (said,) = await session.scalars(sa.select(OutboxRow))
+    assert said.member_id == chen
