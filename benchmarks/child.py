@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import logging
 import multiprocessing
@@ -86,6 +87,7 @@ def _run(pipe: Connection, part: Part, arguments: tuple[Any, ...]) -> None:
 async def _obey(pipe: Connection, part: Part, arguments: tuple[Any, ...]) -> None:
     try:
         async with part(*arguments) as thing:
+            gc.freeze()  # as the service does when it is up
             pipe.send(None)
             while order := await _next(pipe):
                 name, values = order

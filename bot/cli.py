@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -158,6 +159,7 @@ def _run_service(*, serves_web: bool, works: bool) -> None:
     async def until_stopped(stop: asyncio.Event) -> None:
         async with running(settings, serves_web=serves_web, works=works) as service:
             where = f"http://{settings.host}:{service.port}" if serves_web else "worker"
+            gc.freeze()  # what is there now stays: looking it through for garbage stops everybody for 0.1 s
             out.print(f"思域已启动：{where}", highlight=False)
             await stop.wait()
 

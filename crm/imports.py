@@ -76,14 +76,16 @@ def calm_memory() -> Iterator[None]:
     An import makes objects by the million and none in circles, so all that the process holds was searched again and
     again: a third of the time.
     """
-    usual = gc.get_threshold()
-    gc.freeze()
+    usual, is_frozen = gc.get_threshold(), gc.get_freeze_count() > 0  # a service's memory is, and stays so
+    if not is_frozen:
+        gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_SEARCHES, *usual[1:])
     try:
         yield
     finally:
         gc.set_threshold(*usual)
-        gc.unfreeze()
+        if not is_frozen:
+            gc.unfreeze()
 
 
 def check_columns(sheet: Sheet, needed: Mapping[Any, str]) -> None:

@@ -31,10 +31,12 @@ from bot.flashsale.terms import (
     UnpaidClaim,
 )
 from bot.models.sale import Claim, ClaimStatus, Sale, SaleItem, SaleShare, SaleStatus
+from crm.base import together
 from crm.base.clock import Clock
-from crm.base.db import Sessions, insert_all, is_among
+from crm.base.db import Sessions, insert_told, is_among
 from crm.base.errors import ShopError
 from crm.base.groupcommit import GroupCommit
+from crm.base.together import Among, Prepared, Rows, Selected
 from crm.models.member import Member
 
 REMEMBERED_SECONDS = 1.0  # that an item is sold out; then one request looks again
@@ -55,6 +57,7 @@ class Stand:
     price_fen: int
     limit_each: int
     left: int
+    due_at: datetime | None = None  # of what this batch grants
     granted: int = 0  # units in this batch
     shares: dict[int, int] = field(default_factory=dict)  # group -> what is left of its share
     shared: dict[int, int] = field(default_factory=dict)  # group -> units granted in this batch
@@ -79,6 +82,71 @@ class Own:
 Have = dict[tuple[int, int], Own]  # (item, member) -> what they have
 
 
+def _items(among: Among) -> Selected:
+    return (
+        sa.select(
+            SaleItem.id,
+            Sale.status,
+            Sale.early_at,
+            Sale.opens_at,
+            Sale.closes_at,
+            Sale.pay_seconds,
+            SaleItem.price_fen,
+            SaleItem.limit_each,
+            (SaleItem.stock - SaleItem.held - SaleItem.sold).label("left"),
+        )
+        .join(Sale, Sale.id == SaleItem.sale_id)
+        .where(among(SaleItem.id, "items"))
+        .order_by(SaleItem.id)
+        .with_for_update(of=SaleItem)
+    )
+
+
+def _claims(among: Among) -> Selected:
+    columns = (Claim.item_id, Claim.member_id, Claim.no, Claim.quantity, Claim.total_fen)
+    mine = sa.select(*columns, Claim.status, Claim.pay_due_at)
+    return mine.where(among(Claim.member_id, "members"), among(Claim.item_id, "items"))
+
+
+def _shares(among: Among) -> Selected:
+    left = SaleShare.stock - SaleShare.taken
+    return sa.select(SaleShare.item_id, SaleShare.group_id, left).where(among(SaleShare.item_id, "items"))
+
+
+MERGED = sa.select(Member.id, Member.merged_into_id).where(Member.merged_into_id.is_not(None))
+ITEMS, SHARES, CLAIMS = Prepared(_items), Prepared(_shares), Prepared(_claims)
+LOOKUPS = (
+    ITEMS,  # first: it locks
+    SHARES,
+    Prepared(lambda among: MERGED.where(among(Member.id, "members"))),
+    Prepared(lambda among: MERGED.where(among(Member.merged_into_id, "members"))),
+    CLAIMS,
+)
+UNITS = sa.bindparam("units", type_=sa.BigInteger())
+HOLD = Prepared(
+    lambda _: sa.update(SaleItem).where(SaleItem.id == sa.bindparam("item")).values(held=SaleItem.held + UNITS)
+)
+TAKE = Prepared(
+    lambda _: (
+        sa.update(SaleShare)
+        .where(SaleShare.item_id == sa.bindparam("item"), SaleShare.group_id == sa.bindparam("group"))
+        .values(taken=SaleShare.taken + UNITS)
+    )
+)
+COLUMNS = (
+    "no",
+    "item_id",
+    "member_id",
+    "quantity",
+    "total_fen",
+    "status",
+    "channel",
+    "group_id",
+    "claimed_at",
+    "pay_due_at",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Gone:
     """An item that the database said is sold out; members who have some of it are still answered from the database."""
@@ -90,7 +158,7 @@ class Gone:
 class Allocator:
     """Claims, many per commit. Started and stopped by bootstrap.py."""
 
-    def __init__(self, sessions: Sessions, clock: Clock, *, max_batch: int = 500) -> None:
+    def __init__(self, sessions: Sessions, clock: Clock, *, max_batch: int = 1_000) -> None:
         self._clock = clock
         self._commit: GroupCommit[Request, Outcome] = GroupCommit(sessions, self._write, max_batch=max_batch)
         self._gone: dict[int, Gone] = {}
@@ -135,43 +203,52 @@ async def allocate(
     connection: AsyncConnection, requests: Sequence[Request], *, now: datetime
 ) -> tuple[list[Outcome], set[int]]:
     """Decide and write a batch in the caller's transaction: an outcome each, and the items that are sold out."""
-    stands = await lock_items(connection, {one.item_id for one in requests})
-    persons = await _persons(connection, {one.member_id for one in requests})
-    requests = [_by_person(one, persons) for one in requests]
-    have = await _have(connection, requests, persons)
-    rows: list[dict[str, Any]] = []
+    stands, requests, have = await _look(connection, requests)
+    rows: list[tuple[Any, ...]] = []
     outcomes = [_decide(one, stands.get(one.item_id), have, rows, now=now) for one in requests]
-    if await insert_all(connection, Claim.__table__, rows, conflict="(no) DO NOTHING") < len(rows):
-        raise ClaimReleased(rows[0]["no"])  # somebody else's by now; each is tried alone, so this names the right one
-    await _count(connection, stands.values())
+    if rows:
+        await _store(connection, rows, stands.values())
     return outcomes, {one.item_id for one in outcomes if isinstance(one, SoldOut)}
+
+
+async def _look(
+    connection: AsyncConnection, requests: Sequence[Request]
+) -> tuple[dict[int, Stand], Sequence[Request], Have]:
+    """All that deciding needs, in one go: a merge among those who ask is rare, and only then is it asked after."""
+    items, members = sorted({one.item_id for one in requests}), sorted({one.member_id for one in requests})
+    locked, shares, merged, absorbed, claims = await together.fetch(connection, LOOKUPS, items=items, members=members)
+    stands = _stands(locked, shares)
+    if not merged and not absorbed:
+        return stands, requests, _have(claims, {})
+    persons = await _persons(connection, members)
+    requests = [_by_person(one, persons) for one in requests]
+    everybody = {one.member_id for one in requests} | set(persons)
+    (claims,) = await together.fetch(connection, [CLAIMS], items=items, members=everybody)
+    return stands, requests, _have(claims, persons)
+
+
+async def _store(connection: AsyncConnection, rows: list[tuple[Any, ...]], stands: Collection[Stand]) -> None:
+    """The claims, and the counters moved by what was granted; the tables' checks are the last word."""
+    told = [insert_told(connection, Claim.__table__, COLUMNS, rows, conflict="(no) DO NOTHING")]
+    for stand in stands:
+        if stand.granted:
+            told.append(HOLD.told(connection.dialect, {"item": stand.item_id, "units": stand.granted}))
+        for group_id, units in stand.shared.items():
+            values = {"item": stand.item_id, "group": group_id, "units": units}
+            told.append(TAKE.told(connection.dialect, values))
+    if (await together.write(connection, told))[0] < len(rows):
+        raise ClaimReleased(rows[0][0])  # somebody else's by now; each is tried alone, so this names the right one
 
 
 async def lock_items(connection: AsyncConnection | AsyncSession, item_ids: Collection[int]) -> dict[int, Stand]:
     """These items as they stand; nobody else moves their counters until the transaction ends."""
-    rows = await connection.execute(
-        sa.select(
-            SaleItem.id,
-            Sale.status,
-            Sale.early_at,
-            Sale.opens_at,
-            Sale.closes_at,
-            Sale.pay_seconds,
-            SaleItem.price_fen,
-            SaleItem.limit_each,
-            (SaleItem.stock - SaleItem.held - SaleItem.sold).label("left"),
-        )
-        .join(Sale, Sale.id == SaleItem.sale_id)
-        .where(is_among(connection, SaleItem.id, sorted(item_ids)))
-        .order_by(SaleItem.id)
-        .with_for_update(of=SaleItem)
-    )
-    stands = {row.id: Stand(*row) for row in rows}
-    shares = await connection.execute(
-        sa.select(SaleShare.item_id, SaleShare.group_id, SaleShare.stock - SaleShare.taken).where(
-            is_among(connection, SaleShare.item_id, sorted(stands))
-        )
-    )
+    if isinstance(connection, AsyncSession):
+        connection = await connection.connection()
+    return _stands(*await together.fetch(connection, [ITEMS, SHARES], items=sorted(item_ids)))
+
+
+def _stands(items: Rows, shares: Rows) -> dict[int, Stand]:
+    stands = {row[0]: Stand(*row) for row in items}
     for item_id, group_id, left in shares:
         stands[item_id].shares[group_id] = left
     return stands
@@ -201,35 +278,33 @@ def refusal(request: Request, stand: Stand | None, own: Own, *, now: datetime) -
 
 
 def _decide(
-    request: Request,
-    stand: Stand | None,
-    have: dict[tuple[int, int], Own],
-    rows: list[dict[str, Any]],
-    *,
-    now: datetime,
+    request: Request, stand: Stand | None, have: Have, rows: list[tuple[Any, ...]], *, now: datetime
 ) -> Outcome:
-    own = have.setdefault((request.item_id, request.member_id), Own())
-    if (known := _repeated(request, own)) is not None:
+    no, whose = request.no, (request.item_id, request.member_id)
+    if (own := have.get(whose)) is None:
+        own = have[whose] = Own()
+    elif (known := _repeated(request, no, own)) is not None:
         return known
     if (why := refusal(request, stand, own, now=now)) is not None:
         return why
     assert stand is not None  # refusal() says so otherwise
     quantity = request.quantity
-    due_at = now + timedelta(seconds=stand.pay_seconds)
-    granted = Granted(request.no, stand.item_id, quantity, quantity * stand.price_fen, due_at)
+    if stand.due_at is None:
+        stand.due_at = now + timedelta(seconds=stand.pay_seconds)
+    granted = Granted(no, stand.item_id, quantity, quantity * stand.price_fen, stand.due_at)
     stand.left -= quantity
     stand.granted += quantity
     if stand.shares and request.group_id is not None:
         stand.shares[request.group_id] -= quantity
         stand.shared[request.group_id] = stand.shared.get(request.group_id, 0) + quantity
     own.add(granted, ClaimStatus.HELD)
-    rows.append(row_of(request, granted, now=now))
+    rows.append(_row(request, granted, now))
     return granted
 
 
-def _repeated(request: Request, own: Own) -> Outcome | None:
+def _repeated(request: Request, no: str, own: Own) -> Outcome | None:
     """What the same request came to before. The same wish by another way, while unpaid, is the same claim too."""
-    if (known := own.claims.get(request.no)) is not None:
+    if (known := own.claims.get(no)) is not None:
         status, granted = known
         return ClaimReleased(granted.no) if status is ClaimStatus.RELEASED else _again(granted)
     if own.unpaid is not None and own.unpaid.quantity == request.quantity:
@@ -243,18 +318,22 @@ def _again(granted: Granted) -> Granted:
 
 def row_of(request: Request, granted: Granted, *, now: datetime) -> dict[str, Any]:
     """The claim as its table takes it."""
-    return {
-        "no": granted.no,
-        "item_id": granted.item_id,
-        "member_id": request.member_id,
-        "quantity": granted.quantity,
-        "total_fen": granted.total_fen,
-        "status": ClaimStatus.HELD,
-        "channel": request.channel,
-        "group_id": request.group_id,
-        "claimed_at": now,
-        "pay_due_at": granted.pay_due_at,
-    }
+    return dict(zip(COLUMNS, _row(request, granted, now), strict=True))
+
+
+def _row(request: Request, granted: Granted, now: datetime) -> tuple[Any, ...]:
+    return (
+        granted.no,
+        granted.item_id,
+        request.member_id,
+        granted.quantity,
+        granted.total_fen,
+        ClaimStatus.HELD,
+        request.channel,
+        request.group_id,
+        now,
+        granted.pay_due_at,
+    )
 
 
 async def _persons(connection: AsyncConnection, member_ids: Collection[int]) -> dict[int, int]:
@@ -262,11 +341,10 @@ async def _persons(connection: AsyncConnection, member_ids: Collection[int]) -> 
 
     A merge shows in `members` at once, and its reaction (merging.py) carries the claims a little later.
     """
-    merged = sa.select(Member.id, Member.merged_into_id).where(Member.merged_into_id.is_not(None))
-    asked = await connection.execute(merged.where(is_among(connection, Member.id, sorted(member_ids))))
+    asked = await connection.execute(MERGED.where(is_among(connection, Member.id, sorted(member_ids))))
     persons: dict[int, int] = {row.id: row.merged_into_id for row in asked}
     living = {persons.get(one, one) for one in member_ids}
-    absorbed = await connection.execute(merged.where(is_among(connection, Member.merged_into_id, sorted(living))))
+    absorbed = await connection.execute(MERGED.where(is_among(connection, Member.merged_into_id, sorted(living))))
     return persons | {row.id: row.merged_into_id for row in absorbed}
 
 
@@ -275,32 +353,14 @@ def _by_person(request: Request, persons: dict[int, int]) -> Request:
     return request if person is None else replace(request, member_id=person)
 
 
-async def _have(connection: AsyncConnection, requests: Sequence[Request], persons: dict[int, int]) -> Have:
-    """What the persons of these requests have of their items, by whichever identity."""
-    rows = await connection.execute(
-        sa.select(
-            Claim.item_id, Claim.member_id, Claim.no, Claim.quantity, Claim.total_fen, Claim.status, Claim.pay_due_at
-        ).where(
-            is_among(connection, Claim.member_id, list({one.member_id for one in requests} | set(persons))),
-            is_among(connection, Claim.item_id, list({one.item_id for one in requests})),
-        )
-    )
+def _have(claims: Rows, persons: dict[int, int]) -> Have:
+    """What the persons have of their items, by whichever identity."""
     found: Have = {}
-    for item_id, member_id, no, quantity, total_fen, status, due_at in rows:
-        own = found.setdefault((item_id, persons.get(member_id, member_id)), Own())
+    for item_id, member_id, no, quantity, total_fen, status, due_at in claims:
+        whose: int = member_id
+        own = found.setdefault((item_id, persons.get(whose, whose)), Own())
         own.add(Granted(no, item_id, quantity, total_fen, due_at), status)
     return found
-
-
-async def _count(connection: AsyncConnection, stands: Collection[Stand]) -> None:
-    """Move the counters by what was granted; the tables' checks are the last word."""
-    for stand in stands:
-        if stand.granted:
-            item = sa.update(SaleItem).where(SaleItem.id == stand.item_id)
-            await connection.execute(item.values(held=SaleItem.held + stand.granted))
-        for group_id, units in stand.shared.items():
-            share = sa.update(SaleShare).where(SaleShare.item_id == stand.item_id, SaleShare.group_id == group_id)
-            await connection.execute(share.values(taken=SaleShare.taken + units))
 
 
 async def _holders(connection: AsyncConnection, item_ids: set[int]) -> dict[int, frozenset[int]]:

@@ -244,6 +244,19 @@ async def insert_rows(
     if not rows:
         return 0
     connection = await session.connection() if isinstance(session, AsyncSession) else session
+    statement, told = insert_told(connection, table, names, rows, conflict=conflict)
+    return (await connection.exec_driver_sql(statement, told)).rowcount
+
+
+def insert_told(
+    connection: AsyncConnection,
+    table: sa.FromClause,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    conflict: str = "DO NOTHING",
+) -> tuple[str, Any]:
+    """What `insert_rows` tells the driver: the statement and its parameters."""
     made: dict[Any, dict[int, Any]] = {}  # by processor: what the driver takes for a value, told once a batch
     columns: list[Sequence[Any]] = []
     processors = _processors(connection.dialect, table, names)
@@ -258,10 +271,9 @@ async def insert_rows(
     into = _insert_into(connection.dialect, table, names)
     if is_sqlite(connection):
         places = ", ".join("?" * len(names))
-        statement = f"{into} VALUES ({places}) ON CONFLICT {conflict}"
-        return (await connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))).rowcount
+        return f"{into} VALUES ({places}) ON CONFLICT {conflict}", list(zip(*columns, strict=True))
     statement = f"{into} {_all_rows(connection.dialect, table, names)} ON CONFLICT {conflict}"
-    return (await connection.exec_driver_sql(statement, tuple(map(list, columns)))).rowcount
+    return statement, tuple(map(list, columns))
 
 
 async def next_ids(session: AsyncSession, table: sa.Table, count: int) -> list[int]:
@@ -309,11 +321,16 @@ def is_among(session: AsyncSession | AsyncConnection, column: Any, values: Colle
 
     An IN list is spelled anew for each number of values: for 2,000 of them that was half the cost of the lookup.
     """
-    if is_sqlite(session):
-        told = sa.func.json_each(sa.bindparam(None, to_json(list(values)), sa.Text())).table_valued("value")
+    dialect, told = ("sqlite", to_json(list(values))) if is_sqlite(session) else ("postgresql", list(values))
+    return among(dialect, column, sa.bindparam(None, told))
+
+
+def among(dialect: str, column: Any, values: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+    """The same of a parameter: a JSON text on SQLite, a list on PostgreSQL."""
+    if dialect == "sqlite":
+        told = sa.func.json_each(sa.type_coerce(values, sa.Text())).table_valued("value")
         return column.in_(sa.select(told.c.value))  # type: ignore[no-any-return]
-    array = sa.bindparam(None, list(values), postgresql.ARRAY(column.type))
-    return column == sa.func.any(array)  # type: ignore[no-any-return]
+    return column == sa.func.any(sa.type_coerce(values, postgresql.ARRAY(column.type)))  # type: ignore[no-any-return]
 
 
 def is_sqlite(session: AsyncSession | AsyncConnection) -> bool:

@@ -23,4 +23,4 @@ def dedupe_key(*parts: object) -> str:
 
 
 def _digest(parts: tuple[object, ...]) -> bytes:
-    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()

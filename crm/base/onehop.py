@@ -66,6 +66,11 @@ class OneHopConnection(aiosqlite.Connection):
     def cursor(self) -> OneHopCursor:  # type: ignore[override]
         return OneHopCursor(self)
 
+    async def rollback(self) -> None:
+        """Nothing to cross for when nothing is open: the pool rolls back whatever comes back to it."""
+        if self.in_transaction:
+            await super().rollback()
+
     async def cross(self, function: Any, *arguments: Any) -> Any:
         """Call `function(driver, …)` on the connection's thread."""
         return await self._execute(function, self._conn, *arguments)  # type: ignore[no-untyped-call]
