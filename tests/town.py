@@ -106,7 +106,7 @@ class Town:
         """Which of the FAQ's answers the customer has read, in that order; several may share a message."""
         return marks(self.heard(customer))
 
-    async def until(self, condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
+    async def until(self, condition: Callable[[], Any], *, seconds: float = 25.0) -> Any:
         """Wait until the condition holds; fails with the last thing it said."""
         end = asyncio.get_running_loop().time() + seconds
         while not (found := condition()):

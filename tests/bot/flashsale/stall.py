@@ -15,8 +15,10 @@ from bot.flashsale.payments import Payment
 from bot.flashsale.sales import ItemPlan, Plan
 from bot.flashsale.terms import Granted, Request
 from bot.models.sale import Channel, Claim, ClaimStatus, Sale, SaleItem, SalePayment
+from crm import identities
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
+from crm.models.member import MemberSource
 from tests.factories import Make
 
 
@@ -54,7 +56,11 @@ class Stall:
             return await sales.items_of(session, sale.id)
 
     async def members(self, count: int) -> list[int]:
-        return [(await self.make.member()).id for _ in range(count)]
+        self.keys += 1
+        names = [identities.wechat_person(f"wm-stall-{self.keys}-{number}") for number in range(count)]
+        async with self.sessions.begin() as session:
+            found = await identities.enrol_batch(session, names, source=MemberSource.KF, now=self.clock.now())
+        return [member_id for member_id in found if member_id is not None]
 
     def request(self, item: SaleItem, member_id: int, quantity: int = 1, *, key: str = "", **more: Any) -> Request:
         self.keys += 1
