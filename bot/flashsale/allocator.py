@@ -336,7 +336,13 @@ def _row(request: Request, granted: Granted, now: datetime) -> tuple[Any, ...]:
     )
 
 
-async def _persons(connection: AsyncConnection, member_ids: Collection[int]) -> dict[int, int]:
+async def identities_of(session: AsyncSession, member_id: int) -> set[int]:
+    """This person's members, the living one and those absorbed: what each of them has counts for all."""
+    persons = await _persons(session, [member_id])
+    return {member_id, *persons, *persons.values()}
+
+
+async def _persons(connection: AsyncConnection | AsyncSession, member_ids: Collection[int]) -> dict[int, int]:
     """Who of these, and of those absorbed by them, is whom by now: the limit is a person's.
 
     A merge shows in `members` at once, and its reaction (merging.py) carries the claims a little later.

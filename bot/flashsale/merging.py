@@ -19,7 +19,8 @@ async def follow_merge(session: AsyncSession, kept_id: int, absorbed_id: int, *,
     release hands its units on. Paid claims all stay, also beyond the limit: they were sold.
     """
     theirs = sa.select(Claim.item_id).where(Claim.member_id == absorbed_id, Claim.status == ClaimStatus.HELD)
-    await allocator.lock_items(session, list(await session.scalars(theirs.distinct())))
+    waits = sa.select(Waiter.item_id).where(Waiter.member_id == absorbed_id, Waiter.status == WaiterStatus.WAITING)
+    await allocator.lock_items(session, set(await session.scalars(theirs.union(waits))))
     other = aliased(Claim)
     doubled = sa.exists().where(
         other.member_id == kept_id, other.item_id == Claim.item_id, other.status == ClaimStatus.HELD

@@ -115,8 +115,9 @@ async def _outcome(session: AsyncSession, claim: Claim, told: Payment) -> tuple[
 
 async def _honours(session: AsyncSession, claim: Claim) -> bool:
     """Whether the sale takes late money, and this member's limit still has room."""
+    person = await allocator.identities_of(session, claim.member_id)
     mine = sa.select(sa.func.coalesce(sa.func.sum(Claim.quantity), 0)).where(
-        Claim.item_id == claim.item_id, Claim.member_id == claim.member_id, Claim.status != ClaimStatus.RELEASED
+        Claim.item_id == claim.item_id, Claim.member_id.in_(person), Claim.status != ClaimStatus.RELEASED
     )
     rule = sa.select(Sale.honours_late, SaleItem.limit_each).join(SaleItem, SaleItem.sale_id == Sale.id)
     honours_late, limit = (await session.execute(rule.where(SaleItem.id == claim.item_id))).one()

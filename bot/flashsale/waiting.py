@@ -78,10 +78,11 @@ async def join(session: AsyncSession, request: Request, *, now: datetime) -> Pla
 
 
 async def _check_own(session: AsyncSession, request: Request, stand: Stand) -> None:
+    person = await allocator.identities_of(session, request.member_id)
     mine = await session.execute(
         sa.select(Claim.no, Claim.quantity, Claim.status, Claim.pay_due_at).where(
             Claim.item_id == request.item_id,
-            Claim.member_id == request.member_id,
+            Claim.member_id.in_(person),
             Claim.status != ClaimStatus.RELEASED,
         )
     )
@@ -159,10 +160,11 @@ async def _next_in_line(session: AsyncSession, item_id: int, *, after: int) -> l
 
 async def _room(session: AsyncSession, waiter: Waiter, stand: Stand) -> int:
     """How many units this one can have now, of the stock and their own limit; none when they hold or have enough."""
+    person = await allocator.identities_of(session, waiter.member_id)
     mine = sa.select(
         sa.func.coalesce(sa.func.sum(Claim.quantity), 0),
         sa.func.coalesce(sa.func.sum(sa.case((Claim.status == ClaimStatus.HELD, 1), else_=0)), 0),
-    ).where(Claim.item_id == waiter.item_id, Claim.member_id == waiter.member_id, Claim.status != ClaimStatus.RELEASED)
+    ).where(Claim.item_id == waiter.item_id, Claim.member_id.in_(person), Claim.status != ClaimStatus.RELEASED)
     have, unpaid = (await session.execute(mine)).one()
     if unpaid:
         return 0
