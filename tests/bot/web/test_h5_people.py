@@ -13,6 +13,7 @@ from bot import privacy
 from bot.app import App
 from bot.flashsale import waiting
 from bot.models.conversation import Conversation
+from bot.web import h5
 from bot.web.h5 import PayPage, SalePages
 from bot.web.server import create_app
 from bot.web.visitors import COOKIE, STAY, Visitors
@@ -38,19 +39,22 @@ class Phone:
         async with self.client.get(path, cookies=self.cookies(member_id), allow_redirects=False) as answer:
             return answer.status, await answer.text()
 
-    async def post(self, path: str, member_id: int, token: str) -> int:
+    async def post(self, path: str, member_id: int, token: str, **headers: str) -> int:
         cookies = self.cookies(member_id)
-        async with self.client.post(path, data={"token": token}, cookies=cookies, allow_redirects=False) as answer:
+        async with self.client.post(
+            path, data={"token": token}, cookies=cookies, headers=headers, allow_redirects=False
+        ) as answer:
             return answer.status
 
 
 @pytest.fixture
-async def phone(stall: Stall) -> AsyncIterator[Phone]:
+async def phone(stall: Stall, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Phone]:
     peers = Peers(stall.sessions, chance=stall.make.chance)
     app = App(clock=stall.clock, chance=stall.make.chance, sessions=stall.sessions, peers=peers)
     visitors = Visitors(
         app, cast(Any, None), secret=b"for tests only", authorize_url="https://wecom.test", corp_id="ww", agent_id=1
     )
+    monkeypatch.setattr(h5, "ADDRESS", (2, 10.0))
     pages = SalePages(app, stall.allocator, visitors, PayPage(None))
     async with TestClient(TestServer(create_app(app, pages.routes()))) as client:
         yield Phone(client, visitors)
@@ -83,3 +87,20 @@ async def test_who_waits_hears_of_what_a_page_gives_back(stall: Stall, phone: Ph
     async with stall.sessions.read() as session:
         (said,) = await session.scalars(sa.select(OutboxRow))
     assert said.member_id == chen
+
+
+@pytest.mark.parametrize("proxy_says", [True, False])
+async def test_behind_a_proxy_an_address_is_a_phones_and_not_everybodys(
+    stall: Stall, phone: Phone, proxy_says: bool
+) -> None:
+    people = await stall.members(4)
+    sale = await stall.sale()
+    told = []
+    for number, one in enumerate([*people, people[0], people[0]]):
+        _, html = await phone.get(f"/h5/sales/{sale.code}", one)
+        token = re.search(r'name="token" value="([^"]+)"', html)
+        assert token is not None
+        headers = {"X-Forwarded-For": f"9.9.9.9, 1.2.3.{one}"} if proxy_says else {}
+        told.append(await phone.post("/h5/claims/none/give-back", one, token[1], **headers))
+        assert number < 5 or proxy_says is (told[-1] == 429)
+    assert told[:5] == [404] * 5
