@@ -42,7 +42,7 @@ class Size:
 
 
 FULL = Size(7, 40_000, 4_000, 20_000)
-QUICK = Size(3, 8_000, 200, 20_000)
+QUICK = Size(3, 8_000, 600, 20_000)
 
 
 @dataclass(frozen=True, slots=True)
