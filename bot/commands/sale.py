@@ -91,9 +91,23 @@ def announce(code: Code) -> None:
 
 
 @cli.command()
-def close(code: Code) -> None:
-    """End it early; who holds a claim may still pay."""
-    _do(code, sales.close, "已结束")
+def close(
+    code: Code, series: Annotated[bool, typer.Option("--series", help="每周的这一场以后也不再办")] = False
+) -> None:
+    """End it early: no more claims and no more offers; who holds a claim may still pay."""
+    if series:
+        _end_series(code)
+    now = SystemClock().now()
+    _do(code, lambda session, sale_id: sales.close(session, sale_id, now=now), "已结束")
+
+
+def _end_series(code: str) -> None:
+    async def work(session: AsyncSession, now: datetime) -> int:
+        del now
+        sale = await sales.get(session, code)
+        return await sales.end_series(session, sale.series) if sale.series is not None else 0
+
+    out.print("以后不再办。" if _with_session(work) else "它不是每周的秒杀。", markup=False)
 
 
 @cli.command(name="list")

@@ -219,10 +219,19 @@ async def announce(session: AsyncSession, sale_id: int) -> bool:
     return await _move(session, Sale.id == sale_id, Sale.status == SaleStatus.DRAFT, to=SaleStatus.ANNOUNCED) > 0
 
 
-async def close(session: AsyncSession, sale_id: int) -> bool:
-    """End a sale early: nobody can claim any more, who holds a claim may still pay. Whether this call did it."""
+async def close(session: AsyncSession, sale_id: int, *, now: datetime) -> bool:
+    """End a sale by hand: no more claims and no more offers; who holds one may still pay. Whether this call did it."""
     open_ones = Sale.status.in_((SaleStatus.DRAFT, *RUNNING))
-    return await _move(session, Sale.id == sale_id, open_ones, to=SaleStatus.CLOSED) > 0
+    if not await _move(session, Sale.id == sale_id, open_ones, to=SaleStatus.CLOSED):
+        return False
+    await _send_away(session, sale_id, now=now)
+    return True
+
+
+async def end_series(session: AsyncSession, series: str) -> int:
+    """A weekly sale has no next session any more; those that are announced go on. Returns how many sessions it had."""
+    ended = sa.update(Sale).where(Sale.series == series).values(series=None).returning(Sale.id)
+    return len((await session.execute(ended.execution_options(synchronize_session=False))).all())
 
 
 async def follow_clock(session: AsyncSession, *, now: datetime) -> int:
@@ -251,11 +260,16 @@ async def _settle(session: AsyncSession, sale: Sale, *, now: datetime) -> int:
     which = (Sale.id == sale.id, Sale.status == sale.status)
     if not await _move(session, *which, to=SaleStatus.SETTLED, settled_at=now):
         return 0
-    items = sa.select(SaleItem.id).where(SaleItem.sale_id == sale.id)
+    await _send_away(session, sale.id, now=now)
+    return 1
+
+
+async def _send_away(session: AsyncSession, sale_id: int, *, now: datetime) -> None:
+    """Nobody waits for this sale's items any more."""
+    items = sa.select(SaleItem.id).where(SaleItem.sale_id == sale_id)
     waiting = (Waiter.item_id.in_(items), Waiter.status == WaiterStatus.WAITING)
     ended = sa.update(Waiter).where(*waiting).values(status=WaiterStatus.GONE, ended_at=now)
     await session.execute(ended.execution_options(synchronize_session=False))
-    return 1
 
 
 async def _move(session: AsyncSession, *where: sa.ColumnElement[bool], to: SaleStatus, **also: object) -> int:

@@ -209,7 +209,7 @@ async def test_a_draft_and_a_closed_sale_grant_nothing(stall: Stall) -> None:
     made = await stall.sale()
     (a1,) = await stall.items(made)
     async with stall.sessions.begin() as session:
-        assert await sales.close(session, made.id)
+        assert await sales.close(session, made.id, now=stall.clock.now())
     with pytest.raises(SaleOver):
         await stall.claim(a1, lin)
     nothing = stall.request(a1, lin)

@@ -279,3 +279,20 @@ async def test_the_tables_refuse_what_no_code_may_do(stall: Stall) -> None:
         with pytest.raises(sa.exc.IntegrityError):
             async with stall.sessions.begin() as session:
                 await session.execute(sa.update(SaleItem).where(SaleItem.id == a1.id).values(**wrong))
+
+
+async def test_a_sale_ended_by_hand_offers_nothing_any_more_and_a_series_can_end(stall: Stall) -> None:
+    lin, chen = await stall.members(2)
+    made = await stall.sale(item(stock=1), series="周四")
+    (a1,) = await stall.items(made)
+    await stall.claim(a1, lin)
+    await wait(stall, a1, chen)
+    async with stall.sessions.begin() as session:
+        assert await sales.close(session, made.id, now=stall.clock.now())
+        assert await sales.end_series(session, "周四") == 1
+    stall.clock.advance(QUARTER)
+    assert await stall.release() == []
+    assert await place(stall, a1, chen) is None
+    stall.clock.advance(days=8)
+    async with stall.sessions.begin() as session:
+        assert await sales.next_sessions(session, now=stall.clock.now(), chance=stall.make.chance) == 0
