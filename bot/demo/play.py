@@ -10,10 +10,10 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import archive, loyalty, shop
+from bot.demo import archive, loyalty, sale, shop
 from bot.settings import ArchiveSettings, BotSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
-from bot.simulator.simulator import Simulator
+from bot.simulator.simulator import Simulator, Till
 from crm import identities, order_batches
 from crm.base.clock import MovableClock
 from crm.base.db import Sessions
@@ -47,10 +47,13 @@ async def run(
             ) from None
         past = shop.past_orders(customers, chance, now=clock.now())
         members = await _record(service.app.sessions, customers, past, clock)
-        shop.connect(simulator, f"http://127.0.0.1:{service.port}")
+        here = f"http://127.0.0.1:{service.port}"
+        shop.connect(simulator, here)
         simulator.world.customer_enters(shop.FIRST_CUSTOMER, shop.KF)
         say(_addresses(service.port, simulator_port))
         await _ask_first_question(simulator)
+        simulator.till = Till(f"{here}/pay/notify", sale.PAY_KEY.encode())
+        await sale.announce(simulator, service.app.sessions, here, chance, now=clock.now())
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         archive.talk(simulator)
@@ -91,6 +94,10 @@ def _settings(port: int, simulator_port: int, database_url: str, chat_archive: A
         database_url=database_url,
         port=port,
         wecom_api_url=f"http://127.0.0.1:{simulator_port}",
+        public_url=f"http://127.0.0.1:{port}",
+        oauth_url=f"http://127.0.0.1:{simulator_port}",
+        pay_url=f"http://127.0.0.1:{simulator_port}/pay",
+        pay_key=SecretStr(sale.PAY_KEY),
         corp_id=shop.CORP_ID,
         apps={"main": app},
         bots={"helper": bot},
@@ -144,6 +151,7 @@ def _addresses(port: int, simulator_port: int) -> str:
   员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
   员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
   群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps&open={shop.AGENT_ID}[/link]
+  秒杀页       [link]http://127.0.0.1:{port}/h5[/link]
   模拟器控制台 [link]{wecom}/[/link]
   服务状态     [link]http://127.0.0.1:{port}/[/link]
 
