@@ -45,6 +45,7 @@ GROUPS = {
     "毛球小铺 · 周四秒杀群": "yuanyuan",
     "毛球小铺 · 老客专享群": "dianzhang",
 }
+FIRST_GROUPS = ("毛球小铺 · 猫咪福利 1 群", "毛球小铺 · 周四秒杀群")  # where the first phone reads of the sale
 TAGS = {
     GROUP: ("普通", "银卡", "金卡", "黑卡"),
     "养宠": ("猫", "狗", "猫狗双全"),
@@ -135,6 +136,8 @@ def furnish(simulator: Simulator, chance: random.Random) -> list[str]:
             follow.tags.update(dict.fromkeys(chance.sample(tags, k=chance.randint(0, 3))))
     for number, (name, owner) in enumerate(GROUPS.items(), start=1):
         people = chance.sample(customers, k=chance.randint(25, 70))
+        if name in FIRST_GROUPS:
+            people = list(dict.fromkeys([FIRST_CUSTOMER, *people]))
         world.add_group(name, owner, [*SERVICERS, *people], f"wrDEMO{number:010d}")
     return customers
 
