@@ -254,7 +254,7 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         corp_id=settings.corp_id,
         agent_id=main.agent_id,
     )
-    pages = SalePages(app, service.allocator, visitors, PayPage(settings.pay_url))
+    pages = SalePages(app, service.allocator, visitors, PayPage(settings.pay_url), frames=settings.oauth_url)
     routes += pages.routes()
     if settings.pay_key is not None:
         routes += PayNotices(app, settings.pay_key.get_secret_value().encode()).routes()

@@ -33,7 +33,7 @@ def test_callbacks_are_counted_against_a_server_that_forgets_them(capsys: pytest
 
 
 def test_a_round_trip_ends_on_the_phone(capsys: pytest.CaptureFixture[str]) -> None:
-    size = roundtrip.Size(rounds=1, alone=2, rates=(10,), seconds=1, backlog=40, databases=ONE)
+    size = roundtrip.Size(rounds=1, alone=2, rates=(10,), seconds=1, backlog=120, databases=ONE)
     found = read(roundtrip.measure(True, size), capsys)
     assert {row["unit"] for row in found["rows"]} == {"ms", "messages/s"}
 

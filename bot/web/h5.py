@@ -35,7 +35,7 @@ TEMPLATES.filters["yuan"] = words.yuan
 TEMPLATES.filters["clock"] = words.clock
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https: data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {frames}",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -55,8 +55,12 @@ class PayPage:
 class SalePages:
     """The pages under /h5."""
 
-    def __init__(self, app: App, allocator: Allocator, visitors: Visitors, pay: PayPage) -> None:
+    def __init__(
+        self, app: App, allocator: Allocator, visitors: Visitors, pay: PayPage, *, frames: str = "'none'"
+    ) -> None:
+        """frames: the one origin that may show our pages in a frame, as the simulator's phone does."""
         self._app, self._allocator, self._visitors, self._pay = app, allocator, visitors, pay
+        self._headers = {name: value.replace("{frames}", frames) for name, value in HEADERS.items()}
         self._by_member = Pace(app.clock, times=MINE[0], seconds=MINE[1])
         self._by_address = Pace(app.clock, times=ADDRESS[0], seconds=ADDRESS[1])
         self.live = Live(self._state)
@@ -266,7 +270,7 @@ class SalePages:
 
     def _page(self, template: str, *, status: int = 200, **facts: Any) -> web.Response:
         html = TEMPLATES.get_template(template).render(shop=self._app.shop, zone=SHANGHAI, texts=texts, **facts)
-        return web.Response(text=html, status=status, content_type="text/html", headers=HEADERS)
+        return web.Response(text=html, status=status, content_type="text/html", headers=self._headers)
 
     def _guarded(self, view: View) -> View:
         """A refusal is a page in words, whatever raised it."""

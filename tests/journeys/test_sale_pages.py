@@ -119,6 +119,11 @@ async def test_nobody_claims_or_looks_for_somebody_else(shop: Town) -> None:
     assert await statuses(shop, sale) == (1, 0)
 
 
+async def test_only_the_phone_may_frame_a_page(shop: Town) -> None:
+    async with aiohttp.ClientSession() as http, http.get(at(shop, "/h5")) as answer:
+        assert f"frame-ancestors {shop.origin}" in answer.headers["Content-Security-Policy"]
+
+
 async def test_who_is_no_customer_reads_why(shop: Town) -> None:
     sale = await open_sale(shop)
     stranger = shop.customer("路人")  # nobody's contact
