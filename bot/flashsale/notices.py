@@ -29,7 +29,7 @@ async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, app: 
             quantity=one.quantity,
             yuan=words.yuan(one.quantity * item.price_fen),
             until=f"{one.pay_due_at.astimezone(SHANGHAI):%H:%M}",
-            link=f"\n{app.public_url}/h5/claims/{one.no}" if app.public_url else "",
+            link="".join(f"\n{line}" for line in words.claim_link(app.public_url, one.no)),
         )
         await _say(session, one.member_id, said, because=("sale-offer", one.no), until=one.pay_due_at, now=now)
 

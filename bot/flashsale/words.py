@@ -63,7 +63,7 @@ def _granted(no: str, name: str, quantity: int, total_fen: int, due_at: datetime
     said = texts.SALE_GRANTED.format(
         item=name, quantity=quantity, yuan=yuan(total_fen), until=f"{due_at.astimezone(SHANGHAI):%H:%M}"
     )
-    return "\n".join([said, *_link(public_url, f"/h5/claims/{no}")])
+    return "\n".join([said, *claim_link(public_url, no)])
 
 
 def claim(one: ClaimView, public_url: str) -> str:
@@ -75,8 +75,13 @@ def claim(one: ClaimView, public_url: str) -> str:
     line = texts.CLAIM_LINE.format(
         item=one.item_name, quantity=one.quantity, yuan=yuan(one.total_fen), state=state.format(until=until)
     )
-    links = _link(public_url, f"/h5/claims/{one.no}") if one.status is ClaimStatus.HELD else []
+    links = claim_link(public_url, one.no) if one.status is ClaimStatus.HELD else []
     return "\n".join([line, *links])
+
+
+def claim_link(public_url: str, no: str) -> list[str]:
+    """The line that leads to a claim's page; none where the shop has no address for its pages."""
+    return _link(public_url, f"/h5/claims/{no}")
 
 
 def _link(public_url: str, path: str) -> list[str]:

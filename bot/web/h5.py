@@ -25,7 +25,6 @@ from bot.models.sale import Channel, ClaimStatus, Sale, SaleStatus
 from bot.web.live import Live
 from bot.web.pace import Pace
 from bot.web.visitors import NotACustomer, Visitor, Visitors
-from crm.base.clock import SHANGHAI
 from crm.base.errors import Busy, ShopError
 
 HERE = Path(__file__).parent
@@ -108,7 +107,7 @@ class SalePages:
             "h5/sale.html",
             status=status,
             sale=sale,
-            items=[self._card(one, mine, opens_at, sale, now=now) for one in items],
+            items=[_card(one, mine) for one in items],
             waits=waits,
             opens_at=opens_at,
             phase=_phase(sale, opens_at, now=now),
@@ -121,15 +120,6 @@ class SalePages:
             said=said,
             is_good=is_good,
         )
-
-    def _card(
-        self, item: ItemView, mine: list[ClaimView], opens_at: datetime, sale: Sale, *, now: datetime
-    ) -> dict[str, Any]:
-        """One article and what this member can do about it."""
-        own = [one for one in mine if one.item_id == item.item_id]
-        held = next((one for one in own if one.status is ClaimStatus.HELD), None)
-        have = sum(one.quantity for one in own if one.status is not ClaimStatus.RELEASED)
-        return {"item": item, "held": held, "have": have, "room": max(0, item.limit_each - have)}
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Stock and phase as they change."""
@@ -155,7 +145,7 @@ class SalePages:
         pay = None
         if self._pay.url is not None and claim.status is ClaimStatus.HELD:
             title = f"{claim.item_name} × {claim.quantity}"
-            back = f"{self._app.public_url or f'{request.scheme}://{request.host}'}/h5/claims/{claim.no}"
+            back = f"{self._visitors.origin(request)}/h5/claims/{claim.no}"
             query = urlencode({"no": claim.no, "fen": claim.total_fen, "title": title, "back": back})
             pay = f"{self._pay.url}{'&' if '?' in self._pay.url else '?'}{query}"
         return self._page(
@@ -269,7 +259,7 @@ class SalePages:
         return f"{self._app.chance.getrandbits(96):024x}"
 
     def _page(self, template: str, *, status: int = 200, **facts: Any) -> web.Response:
-        html = TEMPLATES.get_template(template).render(shop=self._app.shop, zone=SHANGHAI, texts=texts, **facts)
+        html = TEMPLATES.get_template(template).render(shop=self._app.shop, texts=texts, **facts)
         return web.Response(text=html, status=status, content_type="text/html", headers=self._headers)
 
     def _guarded(self, view: View) -> View:
@@ -302,6 +292,14 @@ def _address(request: web.Request) -> str | None:
 
 def _wants_json(request: web.Request) -> bool:
     return "application/json" in request.headers.get("Accept", "")
+
+
+def _card(item: ItemView, mine: list[ClaimView]) -> dict[str, Any]:
+    """One article and what this member can do about it."""
+    own = [one for one in mine if one.item_id == item.item_id]
+    held = next((one for one in own if one.status is ClaimStatus.HELD), None)
+    have = sum(one.quantity for one in own if one.status is not ClaimStatus.RELEASED)
+    return {"item": item, "held": held, "have": have, "room": max(0, item.limit_each - have)}
 
 
 def _phase(sale: Sale, opens_at: datetime, *, now: datetime) -> str:

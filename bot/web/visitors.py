@@ -106,7 +106,7 @@ class Visitors:
         state = f"{self._app.chance.getrandbits(128):032x}"
         query = {
             "appid": self._corp_id,
-            "redirect_uri": f"{self._origin(request)}{BACK}",
+            "redirect_uri": f"{self.origin(request)}{BACK}",
             "response_type": "code",
             "scope": "snsapi_base",
             "state": state,
@@ -146,12 +146,13 @@ class Visitors:
             member = await identities.enrol(session, person, source=MemberSource.KF, now=now, chance=self._app.chance)
         return member.id
 
-    def _origin(self, request: web.Request) -> str:
+    def origin(self, request: web.Request) -> str:
+        """Where members reach our pages."""
         return self._app.public_url or f"{request.scheme}://{request.host}"
 
     def _kind(self, request: web.Request) -> dict[str, Any]:
         """Cookies no script reads, no other site sends, and no plain line carries where the shop has TLS."""
-        secure = self._origin(request).startswith("https://")
+        secure = self.origin(request).startswith("https://")
         return {"path": "/h5", "httponly": True, "samesite": "Lax", "secure": secure}
 
     def _seal(self, claims: dict[str, Any], stay: timedelta) -> str:
