@@ -13,11 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import deliveries, experiments, guards
+from campaigns import days, deliveries, experiments, guards
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.guard_rules import Channel, Gate
 from campaigns.models.campaign import Delivery, DeliveryStatus
 from crm import conditions, segment_compiler, segments
+from crm.base.clock import local_day
 from crm.base.db import is_among
 from crm.conditions import Condition
 from crm.models.audience import Segment
@@ -67,8 +68,7 @@ async def plan_window(
     now: datetime,
 ) -> int:  # fmt: skip
     """A delivery for everybody of the segment whose id lies in (after_id, upto_id]; returns how many are new."""
-    found = segment_compiler.member_ids(definition.condition, now=now)
-    member_id: Any = found.selected_columns[0]
+    found, member_id = await selected(session, definition, campaign_id=campaign_id, now=now)
     rows = found.where(member_id > after_id, member_id <= upto_id).with_only_columns(
         sa.literal(run_id, sa.BigInteger()),
         member_id,
@@ -80,6 +80,18 @@ async def plan_window(
     columns = ["run_id", "member_id", "status", "variant"]
     planned = await session.execute(sa.insert(table).from_select(columns, rows, include_defaults=False))
     return int(planned.rowcount)  # type: ignore[attr-defined]
+
+
+async def selected(
+    session: AsyncSession, definition: Definition, *, campaign_id: int, now: datetime
+) -> tuple[sa.Select[tuple[int]], Any]:
+    """Everybody of the segment whom the trigger means, if one is looked for daily; and the column of their ids."""
+    found = segment_compiler.member_ids(definition.condition, now=now)
+    member_id: Any = found.selected_columns[0]
+    if definition.on is not None and not definition.listens:
+        after = await days.since(session, campaign_id, due_at=now)
+        found = found.where(days.whose(definition.on, member_id, after=after, today=local_day(now)))
+    return found, member_id
 
 
 def _status(campaign_id: int, percent: int, member_id: Any) -> sa.ColumnElement[Any]:

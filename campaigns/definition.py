@@ -6,7 +6,7 @@ past, a cron that never fires, a text too long for WeCom.
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -18,6 +18,7 @@ from crm import conditions
 from crm.base.clock import SHANGHAI
 from crm.base.errors import Invalid
 from crm.conditions import Condition, DefinitionWrong
+from crm.models.lifecycle import DateKind
 
 TEXT_BYTES = 4000  # of one message; WeCom counts bytes
 MOST_MESSAGES = 10
@@ -43,9 +44,18 @@ def _aware(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=SHANGHAI)
 
 
+def _time_of_day(value: Any) -> Any:
+    """YAML reads 21:30 without quotes as sixties: 1290."""
+    return time(*divmod(value, 60)) if isinstance(value, int) and 0 <= value < 24 * 60 else value
+
+
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day), Field(description="店铺当地时间")]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=400))]
 Instant = Annotated[datetime, Field(description="没有时区就是店铺当地时间")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+
+
+EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,80}$")]
 
 
 class Part(BaseModel):
@@ -86,15 +96,53 @@ class Tier(Part):
     messages: tuple[Message, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
 
 
-class Trigger(Part):
-    """An event about a member, such as StageMoved with to_stage: at_risk. delay: how long after it."""
+class Happening(Part):
+    """An event about a member, such as StageMoved with to_stage: at_risk."""
 
-    event: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,80}$")]
+    event: EventName
+    where: dict[str, Any] = {}
+
+    def fits(self, name: str, body: dict[str, Any]) -> bool:
+        return name == self.event and all(body.get(field) == wanted for field, wanted in self.where.items())
+
+
+class Trigger(Part):
+    """What has to happen to a member. Exactly one of an event, a day of theirs, and silence.
+
+    An event counts when it comes (delay: how long after it); the others are looked for once a day, at `at`.
+    """
+
+    event: EventName | None = None
     where: dict[str, Any] = {}
     delay: Duration = timedelta(0)
+    date: DateKind | None = None  # birthday, child_birthday, pet_birthday, anniversary; 29 February comes on the 28th
+    days_before: Annotated[int, Field(ge=0, le=60)] = 0  # where there is none
+    silent_days: Annotated[int, Field(ge=1, le=1000)] | None = None  # since they last paid, or joined and never did
+    at: TimeOfDay | None = None
 
-    def fits(self, body: dict[str, Any]) -> bool:
-        return all(body.get(name) == wanted for name, wanted in self.where.items())
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if sum(one is not None for one in (self.event, self.date, self.silent_days)) != 1:
+            raise ValueError("写 event（事件）、date（会员的日子）或 silent_days（多少天没买），只写一个")
+        if self.event is not None and self.at is not None:
+            raise ValueError("事件随到随发，不写 at；晚一点写 delay")
+        if self.event is None and (self.where or self.delay):
+            raise ValueError("where 和 delay 只和 event 一起写")
+        if self.days_before and self.date is None:
+            raise ValueError("days_before 只和 date 一起写")
+        return self
+
+    @property
+    def happening(self) -> Happening | None:
+        return Happening(event=self.event, where=self.where) if self.event is not None else None
+
+    @property
+    def daily(self) -> str | None:
+        """The cron line of the daily look; None: it comes with an event."""
+        if self.event is not None:
+            return None
+        at = self.at or time(10)
+        return f"{at.minute} {at.hour} * * *"
 
 
 class Definition(Part):
@@ -145,6 +193,16 @@ class Definition(Part):
         return _aware(self.ends_at) if self.ends_at else None
 
     @property
+    def listens(self) -> bool:
+        """Whether it is events that fire it, not the clock."""
+        return self.on is not None and self.on.event is not None
+
+    @property
+    def cron(self) -> str | None:
+        """When it looks whether there is something to do; None: once, or when an event comes."""
+        return self.every or (self.on.daily if self.on is not None else None)
+
+    @property
     def condition(self) -> Condition:
         """Whom it is for. Only of a definition whose segment was looked up, see engine.freeze()."""
         if self.audience is None:
@@ -179,9 +237,9 @@ def next_fire(definition: Definition, *, after: datetime, first: bool = False) -
     starts, ends = definition.starts, definition.ends
     if definition.kind is Kind.ONE_OFF:
         return starts if starts is not None and (first or starts > after) else None
-    if definition.every is None:
+    if definition.cron is None:
         return None
-    came = Cron(definition.every).next(max(after, starts - timedelta(seconds=1)) if starts else after)
+    came = Cron(definition.cron).next(max(after, starts - timedelta(seconds=1)) if starts else after)
     return None if came is None or (ends is not None and came >= ends) else came
 
 
@@ -191,8 +249,8 @@ def late_schedule(definition: Definition, *, now: datetime) -> list[dict[str, st
         return [{"field": "starts_at", "reason": "这个时间已经过去了"}]
     if definition.ends is not None and definition.ends <= now:
         return [{"field": "ends_at", "reason": "这个时间已经过去了"}]
-    if definition.kind is Kind.RECURRING and next_fire(definition, after=now) is None:
-        return [{"field": "every", "reason": "在 ends_at 之前一次也不会触发"}]
+    if definition.cron is not None and next_fire(definition, after=now) is None:
+        return [{"field": "every" if definition.every else "on", "reason": "在 ends_at 之前一次也不会触发"}]
     return []
 
 

@@ -13,7 +13,7 @@ from campaigns.content import FieldMissing
 from campaigns.definition import Definition, Message
 from campaigns.deliveries import Planned
 from campaigns.guard_rules import Channel, Decision, Gate, Verdict, refused
-from campaigns.models.campaign import Batch, Campaign, Copy, DeliveryStatus, Kind, Run
+from campaigns.models.campaign import Batch, Campaign, Copy, DeliveryStatus, Run
 from crm.base import outbox
 from crm.base.db import insert_all, is_among
 from crm.base.outbox import OutboxRow, Status
@@ -133,7 +133,7 @@ class _Draining:
 
     async def send(self) -> datetime | None:
         """Everybody gets a channel or a reason; returns when those held back are looked at again."""
-        if self.told.kind is Kind.TRIGGERED:
+        if self.told.listens:
             out = await audience.who_left(self.session, self.told.condition, self.left, now=self.now)
             self._refuse({one: refused(deliveries.LEFT_AUDIENCE) for one in out})
         self.tiers = await audience.tiers(self.session, self.told, self.left, now=self.now)

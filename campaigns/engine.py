@@ -149,11 +149,13 @@ class Coming:
 
 async def calendar(session: AsyncSession, *, since: datetime, until: datetime, most: int = 500) -> list[Coming]:
     """What fires by time from `since` to before `until`, in order; paused ones too, as they would."""
-    rows = await session.scalars(sa.select(Campaign).where(Campaign.status.in_(ALIVE), Campaign.kind != Kind.TRIGGERED))
+    rows = await session.scalars(
+        sa.select(Campaign).where(Campaign.status.in_(ALIVE), Campaign.next_fire_at.is_not(None))
+    )
     coming: list[Coming] = []
     for one in rows:
         told, at = definition.read(one.definition), one.next_fire_at
-        while at is not None and at < until and len(coming) < most:
+        while not told.listens and at is not None and at < until and len(coming) < most:
             if at >= since:
                 coming.append(Coming(at, one.id, one.name, one.status))
             at = definition.next_fire(told, after=at)
@@ -227,7 +229,7 @@ async def reject(session: AsyncSession, campaign_id: int, *, by: str, now: datet
 async def _schedule(
     session: AsyncSession, campaign: Campaign, may: Sequence[S], told: Definition, *, now: datetime, **values: Any
 ) -> Campaign:
-    first = told.starts or now if told.kind is Kind.TRIGGERED else definition.next_fire(told, after=now, first=True)
+    first = told.starts or now if told.listens else definition.next_fire(told, after=now, first=True)
     return await _move(session, campaign, may, S.SCHEDULED, now=now, next_fire_at=first, **values)
 
 
@@ -247,8 +249,8 @@ async def resume(session: AsyncSession, campaign_id: int, *, now: datetime) -> C
     """Go on where it stopped. What should have fired meanwhile is late, by the rule of its grace."""
     campaign = await get(session, campaign_id)
     has_begun = await session.scalar(sa.select(Run.id).where(Run.campaign_id == campaign_id).limit(1)) is not None
-    triggered = campaign.kind is Kind.TRIGGERED
-    to = S.RUNNING if has_begun or triggered else S.SCHEDULED
+    listens = definition.read(campaign.definition).listens
+    to = S.RUNNING if has_begun or listens else S.SCHEDULED
     campaign = await _move(session, campaign, (S.PAUSED,), to, now=now, paused_because="")
     awake = sa.update(Run).where(Run.campaign_id == campaign_id, Run.status.in_(OPEN_RUNS)).values(ticked_at=now)
     await session.execute(awake, execution_options=_quiet)
@@ -312,10 +314,11 @@ async def _cancel_run(session: AsyncSession, run_id: int, *, now: datetime) -> N
 
 async def finish_if_over(session: AsyncSession, campaign_id: int, *, now: datetime) -> None:
     """A campaign with nothing left to fire and no run under way is finished."""
+    if definition.read((await get(session, campaign_id)).definition).listens:
+        return
     under_way = sa.exists().where(Run.campaign_id == campaign_id, Run.status.in_(OPEN_RUNS))
     over = sa.update(Campaign).where(
-        Campaign.id == campaign_id, Campaign.status == S.RUNNING, Campaign.next_fire_at.is_(None), ~under_way,
-        Campaign.kind != Kind.TRIGGERED,
+        Campaign.id == campaign_id, Campaign.status == S.RUNNING, Campaign.next_fire_at.is_(None), ~under_way
     )  # fmt: skip
     await session.execute(over.values(status=S.FINISHED, changed_at=now), execution_options=_quiet)
 

@@ -1,7 +1,7 @@
 """When campaigns fire: by time, each occurrence once and never stale; or because something happened to a member."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -40,7 +40,7 @@ async def fire_due(session: AsyncSession, *, now: datetime) -> int:
     for campaign in due:
         try:
             told = definition.read(campaign.definition)
-            if campaign.kind is Kind.TRIGGERED:
+            if told.listens:
                 await _open_or_end(session, campaign, told, now=now)
             else:
                 await _fire(session, campaign, told, now=now)
@@ -130,21 +130,22 @@ async def listen(session: AsyncSession, *, now: datetime) -> int:
 
 def _about(told: Definition, found: Sequence[Recorded], *, now: datetime) -> list[int]:
     """Members to whom what this campaign waits for has just happened."""
-    wanted = told.on
+    wanted = told.on.happening if told.on is not None else None
     if wanted is None:
         return []
     return [
         int(one.body["member_id"])
         for one in found
-        if one.name == wanted.event
-        and one.body.get("member_id") is not None
-        and wanted.fits(one.body)
+        if one.body.get("member_id") is not None
+        and wanted.fits(one.name, one.body)
         and now - _happened_at(one) <= told.grace
     ]
 
 
 def _happened_at(one: Recorded) -> datetime:
-    """A contact learned of in a first sync was added long before its event."""
+    """A contact learned of in a first sync was added long before its event; a day we slept through is over."""
+    if (came_on := one.body.get("came_on")) is not None:
+        return min(one.at, day_start(date.fromisoformat(came_on) + timedelta(days=1)))
     said = one.body.get("added_at") or one.body.get("joined_at")
     return min(one.at, datetime.fromisoformat(said)) if isinstance(said, str) else one.at
 

@@ -18,7 +18,6 @@ from campaigns.models.campaign import (
     Broadcast,
     Campaign,
     CampaignStatus,
-    Kind,
     Run,
     RunStatus,
 )
@@ -133,7 +132,7 @@ async def settle(session: AsyncSession, run_id: int, gate: Gate, *, now: datetim
     waits = (
         await _any(session, Batch, Batch.run_id == run_id, Batch.due_at.is_not(None))
         or await _any(session, Broadcast, Broadcast.run_id == run_id, Broadcast.poll_at.is_not(None))
-        or (told.kind is Kind.TRIGGERED and local_day(now) <= local_day(run.due_at))
+        or (told.listens and local_day(now) <= local_day(run.due_at))
     )
     if waits:
         return False
