@@ -24,6 +24,7 @@ from bot.faq.learning import Learning
 from bot.faq.live import Live
 from bot.faq.pictures import Pictures
 from bot.flashsale.allocator import Allocator
+from bot.flashsale.bills import BillWatch, Choices
 from bot.flashsale.chat import ClaimLines
 from bot.flashsale.watch import SaleWatch
 from bot.groupbot.answering import BotPlace, Mentions, late_answers
@@ -156,7 +157,8 @@ async def running(
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
-            stack.push_async_callback(_stop_all, _start_all({"pictures": pictures.run, **_archive(service, http)}))
+            more = {"pictures": pictures.run, **_archive(service, http), **_bills(service)}
+            stack.push_async_callback(_stop_all, _start_all(more))
         if serves_web:
             await inbox.start()
             stack.push_async_callback(inbox.stop)
@@ -227,6 +229,15 @@ def _archive(service: Service, http: aiohttp.ClientSession) -> Mapping[str, Loop
     agreements = partial(service.client.archive.room_agreements, app=settings.main_app)
     bridge = Bridge(http, chosen.url, chosen.secret.get_secret_value())
     return {"archive": ArchiveReader(service.app, bridge, keys, agreements, choices).run}
+
+
+def _bills(service: Service) -> Mapping[str, Loop]:
+    """The reader of what was paid to the corp, where the shop wants it."""
+    chosen = service.settings.bills
+    if chosen.poll is None:
+        return {}
+    choices = Choices(chosen.poll, chosen.payees, chosen.app)
+    return {"bills": BillWatch(service.app, service.client.bills, choices).run}
 
 
 async def _listen(service: Service, stack: AsyncExitStack) -> None:

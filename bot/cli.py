@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bot import logs, reports, schema
 from bot.bootstrap import running
-from bot.commands import campaigns, imports, member, sale
+from bot.commands import bills, campaigns, imports, member, sale
 from bot.commands.loyalty import loyalty_command
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
@@ -23,6 +23,7 @@ from bot.commands.words import words_command
 from bot.faq import cli as faq_cli
 from bot.faq import trial
 from bot.faq.matcher import Matcher
+from bot.flashsale import bills as stray_bills
 from bot.flashsale import board, payments
 from bot.settings import Settings, WrongSettings, read_settings
 from bot.web.status import problems
@@ -42,6 +43,7 @@ cli.command("rfm")(rfm_command)
 cli.command("segment")(segment_command)
 cli.add_typer(campaigns.cli, name="campaigns")
 cli.add_typer(sale.cli, name="sale")
+cli.add_typer(bills.cli, name="bills")
 cli.command("loyalty")(loyalty_command)
 cli.command("stop")(stop_command)
 cli.command("resume")(resume_command)
@@ -144,6 +146,10 @@ async def _examine(settings: Settings) -> list[str]:
             found = problems(await reports.pulse(session, now=now), now=now)
             found += board.in_words(await board.mismatches(session))
             found += [f"秒杀付款 {one.transaction_id} 要退：{one.why}" for one in await payments.due_back(session)]
+            found += [
+                f"收款 {one.transaction_id} 对不上任何一单（{one.why}）：siyu bills list"
+                for one in await stray_bills.strays(session)
+            ]
             return found + [f"  {line}" for line in await reports.why_dead(session, now=now)]
     finally:
         await sessions.close()

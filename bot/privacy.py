@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from bot.models.api import ApiReply
 from bot.models.archive import ArchiveAgreement, ArchiveCount, ArchivedLine, ArchiveState
+from bot.models.bill import BillReading, StrayBill
 from bot.models.conversation import Conversation, KfSend
 from bot.models.faq import (
     FaqArticle,
@@ -88,6 +89,10 @@ def _claims(who: Subject) -> Condition:
     return Claim.member_id.in_(who.member_ids)
 
 
+def _strays(who: Subject) -> Condition:
+    return StrayBill.external_userid.in_(who.external_userids)
+
+
 def _callbacks(who: Subject) -> Condition:
     """Raw callbacks name people in their XML alone, so they are read: a scan, of as many days as are kept."""
     return sa.or_(sa.false(), *(CallbackRow.body.contains(name, autoescape=True) for name in who.external_userids))
@@ -148,6 +153,14 @@ EDGE: Sequence[Holding] = (
         fate=Fate.KEPT,
         why=SALES,
     ),
+    Holding(
+        model=StrayBill,
+        title="对不上任何一单的收款",
+        whose=_strays,
+        fate=Fate.BLANKED,
+        why="钱的账要留；是谁付的、写了什么已抹去",
+        blank={"external_userid": "", "words": ""},
+    ),
     of_member(Waiter, "秒杀排队", Fate.GONE),
     of_member(ClaimLine, "聊天里抢的秒杀", Fate.GONE),
     Holding(model=CallbackRow, title="企业微信的回调", whose=_callbacks, fate=Fate.GONE),
@@ -158,6 +171,7 @@ NOBODY: dict[type[Any], str] = {
     ArchiveCount: "numbers of records by day and kind",
     ArchiveState: "how far a reading has come",
     ApiReply: "order and refund numbers with what became of them, for thirty days",
+    BillReading: "how far a reading has come",
     BotMention: "what our own people asked the bot inside the company",
     FaqArticle: "the shop's own words",
     FaqCase: "questions that staff chose for the regression set",

@@ -156,6 +156,14 @@ class GateSettings(BaseModel, frozen=True):
         )
 
 
+class BillsSettings(BaseModel, frozen=True):
+    """SIYU_BILLS__…: reading what customers paid to the corp (对外收款). Off without POLL."""
+
+    poll: Annotated[timedelta, Field(ge=timedelta(seconds=30))] | None = None
+    payees: tuple[str, ...] = ()  # userids who collect for sales; none: everything the app may see
+    app: str | None = None  # listed under 可调用接口的应用 of 对外收款; left out: MAIN_APP
+
+
 AtLeastAWeek = Annotated[timedelta, Field(ge=timedelta(days=7))]  # longer than any retry, so late copies are known
 
 
@@ -199,6 +207,7 @@ class Settings(BaseSettings):
     service_hours: Hours = USUAL_HOURS  # told to customers, and what the clocks of a handoff run in
     handoff: HandoffSettings = HandoffSettings()
     gate: GateSettings = GateSettings()
+    bills: BillsSettings = BillsSettings()
     words_file: Path | None = None  # TOML: the shop's own words that marketing texts should not carry
     campaign_review_members: int = Field(default=2_000, ge=0)  # a campaign to more needs a second person's yes
     campaign_review_fen: int = Field(default=500_000, ge=0)  # and one that gives away more than this
@@ -237,6 +246,8 @@ class Settings(BaseSettings):
                 words.read(self.words_file)
             except words.WordsUnreadable as unreadable:
                 raise ValueError(f"SIYU_WORDS_FILE cannot be read: {unreadable.reason}") from None
+        if self.bills.app is not None and self.bills.app not in self.apps:
+            raise ValueError(f"SIYU_BILLS__APP names {self.bills.app!r}, which is not among SIYU_APPS__…")
         if self.main_app not in self.apps:
             raise ValueError(f"SIYU_MAIN_APP names {self.main_app!r}, which is not among SIYU_APPS__…")
 

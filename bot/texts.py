@@ -242,6 +242,7 @@ REFUSALS |= {
     "sale.not_found": "没有找到这场秒杀，可能已经结束。",
     "sale.item_not_found": "没有找到这件秒杀商品，回复「秒杀」看看有什么。",
     "sale.claim_not_found": "没有找到这一单。",
+    "sale.bill_not_found": "没有在等的这笔收款。",
     "sale.quantity_invalid": "数量要在 1 到 99 之间。",
     "sale.not_open": "还没开抢，请等开始。",
     "sale.over": "这场秒杀已经结束了。",

@@ -65,6 +65,14 @@ class ClaimNotFound(NotFound):
 
 
 @dataclass(eq=False)
+class BillNotFound(NotFound):
+    """No stray payment with this transaction waits for a person."""
+
+    code = "sale.bill_not_found"
+    transaction_id: str = ""
+
+
+@dataclass(eq=False)
 class QuantityInvalid(Invalid):
     code = "sale.quantity_invalid"
     quantity: int = 0

@@ -4,13 +4,13 @@ import importlib
 
 from aiohttp import web
 
-from bot.simulator.api import aibots, basics, contacts, groups, kf, messages, msgaudit, tags, tasks
+from bot.simulator.api import aibots, basics, bills, contacts, groups, kf, messages, msgaudit, tags, tasks
 from bot.simulator.api.core import ROUTES, SIMULATOR, answer
 from bot.simulator.control import admin, archive, bots, console, phone, staff, till, visits
 from bot.simulator.simulator import Simulator
 
 MAX_BODY = 32 * 1024 * 1024
-API = (aibots, basics, contacts, groups, kf, messages, msgaudit, tags, tasks)  # importing them fills ROUTES
+API = (aibots, basics, bills, contacts, groups, kf, messages, msgaudit, tags, tasks)  # importing them fills ROUTES
 
 
 def create_app(simulator: Simulator) -> web.Application:

@@ -5,6 +5,7 @@ from typing import Any
 
 from bot.simulator.aibots import AiBots
 from bot.simulator.archive import Archive
+from bot.simulator.bills import Bills
 from bot.simulator.chats import Chats, Message
 from bot.simulator.contacts import Contacts, Follow
 from bot.simulator.corp import App, CallbackTarget, Corp, Customer, Staff
@@ -37,6 +38,7 @@ class World:
         self.webhooks = Webhooks(self.corp, self.media)
         self.aibots = AiBots(self.corp, self.chats)
         self.archive = Archive(self.corp, self.chats, self.groups)
+        self.bills = Bills(self.corp)
         self.visitors = Visitors(self.corp, self.contacts)
 
     # seeding

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from bot.wecom.api.aibot import AibotApi
 from bot.wecom.api.archive import ArchiveApi
+from bot.wecom.api.bills import BillsApi
 from bot.wecom.api.broadcasts import BroadcastsApi
 from bot.wecom.api.call import Caller
 from bot.wecom.api.contacts import ContactsApi
@@ -51,3 +52,4 @@ class WecomClient:
         self.media = MediaApi(caller)
         self.aibot = AibotApi(caller)
         self.archive = ArchiveApi(caller)
+        self.bills = BillsApi(caller)
