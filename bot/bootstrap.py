@@ -40,10 +40,7 @@ from bot.reactions import reactions as edge
 from bot.retention import Retention
 from bot.settings import Settings, WrongSettings, rfm_rule
 from bot.web.api import Api
-from bot.web.api_coupons import CALLS as COUPON_CALLS
-from bot.web.api_members import member_calls
-from bot.web.api_orders import CALLS
-from bot.web.api_points import CALLS as POINT_CALLS
+from bot.web.api_calls import every_call
 from bot.web.h5 import PayPage, SalePages
 from bot.web.pay_notice import PayNotices
 from bot.web.server import create_app
@@ -249,8 +246,7 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     }
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     vault = Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None
-    calls = (*CALLS, *COUPON_CALLS, *POINT_CALLS, *member_calls(vault))
-    api = Api(calls, app.sessions, app.clock, keys=keys)
+    api = Api(every_call(vault), app.sessions, app.clock, keys=keys)
     mentions = MentionInbox(app.sessions, app.peers)
     await mentions.start()
     stack.push_async_callback(mentions.stop)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -84,10 +85,17 @@ def postgres_template(postgres_server: str) -> str:
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a fresh, migrated database: every test that asks runs once on each kind."""
+    with new_database(request, tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def new_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """A fresh one of the kind that the fixture's parameter names."""
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")
-        shutil.copy(template, tmp_path / "siyu.db")
-        yield f"sqlite+aiosqlite:///{tmp_path / 'siyu.db'}"
+        shutil.copy(template, folder / "siyu.db")
+        yield f"sqlite+aiosqlite:///{folder / 'siyu.db'}"
         return
     server: str = request.getfixturevalue("postgres_server")
     source: str = request.getfixturevalue("postgres_template")

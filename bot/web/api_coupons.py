@@ -1,4 +1,4 @@
-"""API calls about offers and coupons: write an offer down, issue a coupon, price a basket, hold, redeem, release."""
+"""API calls about coupons: issue one, price a basket, hold, redeem, release, look."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -6,38 +6,30 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.web.api import Call
+from bot.web.api_call import Call, Scope
 from bot.web.api_orders import Body, Fen, MemberUnknown, Name, NobodyNamed, WhoIn
-from campaigns import coupons, ladders, offers
-from campaigns.coupon_terms import OrderRef
-from campaigns.ladders import LadderDraft
+from campaigns import coupons, offers
+from campaigns.coupon_terms import (
+    BudgetSpent,
+    CouponExpired,
+    CouponInUse,
+    CouponNotFound,
+    CouponSpent,
+    CouponUnfit,
+    LimitReached,
+    OfferNotOpen,
+    OfferSoldOut,
+    OrderRef,
+)
 from campaigns.models.offer import Coupon, CouponStatus, Offer, OfferKind
 from campaigns.offer_rules import Basket, Line, Quote
-from campaigns.offers import Draft
+from campaigns.offers import OfferNotFound
 from crm import identities
+from crm.identities import PersonErased
 
 Code = Annotated[str, Field(max_length=20)]
 Source = Annotated[str, Field(min_length=1, max_length=40)]
 HOLD = timedelta(minutes=30)
-
-
-class OfferOut(BaseModel):
-    """An offer with what was given of it."""
-
-    key: str
-    title: str
-    kind: OfferKind
-    starts_at: datetime
-    ends_at: datetime | None
-    stock: int | None
-    issued: int
-    budget_fen: int | None
-    committed_fen: int
-    is_closed: bool
-
-
-class OfferKeyIn(Body):
-    key: Annotated[str, Field(min_length=1, max_length=40)]
 
 
 class CouponOut(BaseModel):
@@ -56,51 +48,6 @@ class CouponOut(BaseModel):
 
 class CouponsOut(BaseModel):
     coupons: list[CouponOut]
-
-
-class RungOut(BaseModel):
-    """One tier as a member stands to it. against: what keeps them out, and how it is."""
-
-    tier: str
-    words: str
-    fits: bool
-    against: list[str]
-
-
-class LadderOut(BaseModel):
-    key: str
-    title: str
-    tiers: list[str]
-
-
-class StandingIn(WhoIn):
-    """A tiered offer, and the member who is asked about."""
-
-    key: Annotated[str, Field(min_length=1, max_length=40)]
-    source: Source = "api"
-
-
-class StandingOut(BaseModel):
-    rungs: list[RungOut]
-
-
-class GiveIn(Body):
-    """The best tier of a tiered offer for a member, once for each cause."""
-
-    key: Annotated[str, Field(min_length=1, max_length=40)]
-    source: Source = "api"
-    member: WhoIn
-    because: Annotated[str, Field(min_length=1, max_length=40)]
-
-
-class GivenOut(BaseModel):
-    """What they got, and why that tier. passed_over: better ones that fit too and had nothing left."""
-
-    tier: str
-    reason: str
-    coupon: CouponOut | None
-    points: int
-    passed_over: list[str]
 
 
 class IssueIn(Body):
@@ -184,24 +131,11 @@ class WalletIn(WhoIn):
     order_no: Name | None = None
 
 
-async def put_offer(session: AsyncSession, body: Draft, *, now: datetime) -> OfferOut:
-    return _offer(await offers.put(session, body, now=now))
-
-
-async def close_offer(session: AsyncSession, body: OfferKeyIn, *, now: datetime) -> OfferOut:
-    return _offer(await offers.close(session, body.key, now=now))
-
-
-async def get_offer(session: AsyncSession, body: OfferKeyIn, *, now: datetime) -> OfferOut:
-    del now
-    return _offer(await offers.get(session, body.key))
-
-
 async def issue(session: AsyncSession, body: IssueIn, *, now: datetime) -> CouponOut:
     offer = await offers.get(session, body.offer)
     member_id = await known_member(session, body.member, body.source)
     coupon = await coupons.issue(session, offer.id, member_id, because=f"api:{body.because}", now=now)
-    return _coupon(coupon, offer)
+    return coupon_out(coupon, offer)
 
 
 async def quote(session: AsyncSession, body: QuoteIn, *, now: datetime) -> QuoteOut:
@@ -236,37 +170,7 @@ async def wallet(session: AsyncSession, body: WalletIn, *, now: datetime) -> Cou
         member_id = await known_member(session, body, body.source)
         found = [coupon for coupon, _ in await coupons.wallet_of(session, member_id, now=now)]
     known = await offers.get_batch(session, {coupon.offer_id for coupon in found})
-    return CouponsOut(coupons=[_coupon(coupon, known[coupon.offer_id]) for coupon in found])
-
-
-async def put_ladder(session: AsyncSession, body: LadderDraft, *, now: datetime) -> LadderOut:
-    ladder = await ladders.put(session, body, now=now)
-    return LadderOut(key=ladder.key, title=ladder.title, tiers=[tier.name for tier in ladders.tiers_of(ladder)])
-
-
-async def standing(session: AsyncSession, body: StandingIn, *, now: datetime) -> StandingOut:
-    member_id = await known_member(session, body, body.source)
-    rungs = await ladders.explain(session, await ladders.get(session, body.key), member_id, now=now)
-    return StandingOut(
-        rungs=[
-            RungOut(
-                tier=one.tier.name,
-                words=one.words,
-                fits=one.fits,
-                against=[f"{why.words}：{why.fact}" for why in one.against],
-            )
-            for one in rungs
-        ]
-    )
-
-
-async def give(session: AsyncSession, body: GiveIn, *, now: datetime) -> GivenOut:
-    member_id = await known_member(session, body.member, body.source)
-    given = await ladders.give(session, body.key, member_id, because=f"api:{body.because}", now=now)
-    coupon = _coupon(given.coupon, given.offer) if given.coupon is not None and given.offer is not None else None
-    return GivenOut(
-        tier=given.tier, reason=given.reason, coupon=coupon, points=given.points, passed_over=list(given.passed_over)
-    )
+    return CouponsOut(coupons=[coupon_out(coupon, known[coupon.offer_id]) for coupon in found])
 
 
 async def known_member(session: AsyncSession, who: WhoIn, source: str) -> int:
@@ -284,12 +188,7 @@ def _basket(body: QuoteIn) -> Basket:
     return Basket(lines=[Line(**line.model_dump()) for line in body.lines], shipping_fen=body.shipping_fen)
 
 
-def _offer(offer: Offer) -> OfferOut:
-    shown = {name: getattr(offer, name) for name in OfferOut.model_fields if name != "is_closed"}
-    return OfferOut(**shown, is_closed=offer.closed_at is not None)
-
-
-def _coupon(coupon: Coupon, offer: Offer) -> CouponOut:
+def coupon_out(coupon: Coupon, offer: Offer) -> CouponOut:
     shown = {name: getattr(coupon, name) for name in CouponOut.model_fields if name not in {"offer", "title"}}
     return CouponOut(**shown, offer=offer.key, title=offer.title)
 
@@ -305,17 +204,76 @@ def _quote(found: Quote) -> QuoteOut:
     )
 
 
+STRANGERS = (MemberUnknown, NobodyNamed)
+ISSUING = (OfferNotFound, OfferNotOpen, OfferSoldOut, LimitReached, PersonErased)
+_USING = (CouponNotFound, CouponExpired, CouponSpent, CouponInUse)
+_WHO = {"external_userid": "wmAAAABBBBCCCC"}
+_BASKET = {"member": _WHO, "lines": [{"sku": "CF-2KG", "price_fen": 12800}], "shipping_fen": 800}
+_USE = {**_BASKET, "codes": ["K7M2QX4R"], "order_no": "A20260308-1"}
 CALLS = (
-    Call("POST", "/offers", "Write an offer down, or change its limits", Draft, OfferOut, put_offer),
-    Call("POST", "/offers/close", "No more coupons of an offer", OfferKeyIn, OfferOut, close_offer),
-    Call("GET", "/offers", "An offer and what was given of it", OfferKeyIn, OfferOut, get_offer),
-    Call("POST", "/ladders", "Write a tiered offer down, or change it", LadderDraft, LadderOut, put_ladder),
-    Call("POST", "/ladders/give", "The best tier that fits a member", GiveIn, GivenOut, give),
-    Call("GET", "/ladders", "How a member stands to every tier, and why", StandingIn, StandingOut, standing),
-    Call("POST", "/coupons/issue", "A coupon for a member", IssueIn, CouponOut, issue),
-    Call("POST", "/coupons/quote", "What a basket costs with coupons", QuoteIn, QuoteOut, quote),
-    Call("POST", "/coupons/hold", "Hold coupons for an unpaid order", HoldIn, QuoteOut, hold),
-    Call("POST", "/coupons/redeem", "Spend coupons on an order", UseIn, QuoteOut, redeem),
-    Call("POST", "/coupons/release", "Give back what an unpaid order holds", ReleaseIn, ReleasedOut, release),
-    Call("GET", "/coupons", "A member's coupons, or an order's", WalletIn, CouponsOut, wallet),
+    Call(
+        method="POST",
+        path="/coupons/issue",
+        summary="A coupon for a member",
+        takes=IssueIn,
+        gives=CouponOut,
+        handle=issue,
+        scope=Scope.COUPONS_WRITE,
+        refuses=(*STRANGERS, *ISSUING),
+        example={"offer": "满100减20", "member": _WHO, "because": "welcome"},
+    ),
+    Call(
+        method="POST",
+        path="/coupons/quote",
+        summary="What a basket costs with coupons",
+        takes=QuoteIn,
+        gives=QuoteOut,
+        handle=quote,
+        scope=Scope.COUPONS_READ,
+        refuses=(*STRANGERS, *_USING),
+        example=_BASKET,
+    ),
+    Call(
+        method="POST",
+        path="/coupons/hold",
+        summary="Hold coupons for an unpaid order",
+        takes=HoldIn,
+        gives=QuoteOut,
+        handle=hold,
+        scope=Scope.COUPONS_WRITE,
+        refuses=(*STRANGERS, *_USING, CouponUnfit, BudgetSpent),
+        example=_USE,
+    ),
+    Call(
+        method="POST",
+        path="/coupons/redeem",
+        summary="Spend coupons on an order",
+        takes=UseIn,
+        gives=QuoteOut,
+        handle=redeem,
+        scope=Scope.COUPONS_WRITE,
+        refuses=(*STRANGERS, *_USING, CouponUnfit, BudgetSpent),
+        example=_USE,
+    ),
+    Call(
+        method="POST",
+        path="/coupons/release",
+        summary="Give back what an unpaid order holds",
+        takes=ReleaseIn,
+        gives=ReleasedOut,
+        handle=release,
+        scope=Scope.COUPONS_WRITE,
+        example={"order_no": "A20260308-1"},
+    ),
+    Call(
+        method="GET",
+        path="/coupons",
+        summary="A member's coupons, or an order's",
+        takes=WalletIn,
+        gives=CouponsOut,
+        handle=wallet,
+        scope=Scope.COUPONS_READ,
+        refuses=STRANGERS,
+        example=_WHO,
+    ),
 )

@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, RootModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.privacy import EVERYTHING
-from bot.web.api import Call
+from bot.web.api_call import Call, Scope
 from bot.web.api_orders import Body, MemberUnknown
 from crm import card, members, privacy
 from crm.base.secrets import Vault
 from crm.card import Card
+from crm.identities import PersonErased
 from crm.models.member import Member
 from crm.privacy import Fate, Reason
 from crm.sight import Role
@@ -59,8 +60,28 @@ def member_calls(vault: Vault | None) -> Sequence[Call]:
         return CardOut(await card.read(session, member.id, role=body.role, vault=vault, now=now))
 
     return (
-        Call("GET", "/members/{code}/card", "A member's card, masked by role", CardIn, CardOut, show_card),
-        Call("POST", "/members/{code}/erasure", "Erase a member; a dry run first", ErasureIn, ErasureOut, erase),
+        Call(
+            method="GET",
+            path="/members/{code}/card",
+            summary="A member's card, masked by role",
+            takes=CardIn,
+            gives=CardOut,
+            handle=show_card,
+            scope=Scope.MEMBERS_READ,
+            refuses=(MemberUnknown,),
+            example={"role": "agent"},
+        ),
+        Call(
+            method="POST",
+            path="/members/{code}/erasure",
+            summary="Erase a member; a dry run first",
+            takes=ErasureIn,
+            gives=ErasureOut,
+            handle=erase,
+            scope=Scope.MEMBERS_ERASE,
+            refuses=(MemberUnknown, PersonErased),
+            example={"confirm": False},
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.web.api import Call
+from bot.web.api_call import Call, Scope
 from crm import identities, members, orders
 from crm.base.clock import SHANGHAI
 from crm.base.errors import NotFound, ShopError
@@ -225,8 +225,50 @@ async def _find(session: AsyncSession, body: MemberIn) -> Member | None:
     return await identities.find_by(session, *person.keys[0])
 
 
+_ORDER = {
+    "external_no": "A20260308-1",
+    "member": {"external_userid": "wmAAAABBBBCCCC"},
+    "placed_at": "2026-03-08T12:00:00+08:00",
+    "paid_at": "2026-03-08T12:01:00+08:00",
+    "total_fen": 12800,
+    "lines": [{"sku": "CF-2KG", "name": "猫粮 2kg", "price_fen": 12800}],
+}
+_REFUND = {
+    "refund_no": "R1",
+    "order_no": "A20260308-1",
+    "amount_fen": 2800,
+    "refunded_at": "2026-03-09T10:00:00+08:00",
+}
 CALLS = (
-    Call("POST", "/orders", "Tell orders: new ones, and what changed in known ones", OrdersIn, ResultsOut, tell_orders),
-    Call("POST", "/refunds", "Tell refunds", RefundsIn, ResultsOut, tell_refunds),
-    Call("GET", "/members", "Look a member up by code or identity", MemberIn, MemberOut, find_member),
+    Call(
+        method="POST",
+        path="/orders",
+        summary="Tell orders: new ones, and what changed in known ones",
+        takes=OrdersIn,
+        gives=ResultsOut,
+        handle=tell_orders,
+        scope=Scope.ORDERS_WRITE,
+        example={"orders": [_ORDER]},
+    ),
+    Call(
+        method="POST",
+        path="/refunds",
+        summary="Tell refunds",
+        takes=RefundsIn,
+        gives=ResultsOut,
+        handle=tell_refunds,
+        scope=Scope.ORDERS_WRITE,
+        example={"refunds": [_REFUND]},
+    ),
+    Call(
+        method="GET",
+        path="/members",
+        summary="Look a member up by code or identity",
+        takes=MemberIn,
+        gives=MemberOut,
+        handle=find_member,
+        scope=Scope.MEMBERS_READ,
+        refuses=(MemberUnknown, NobodyNamed),
+        example={"external_userid": "wmAAAABBBBCCCC"},
+    ),
 )

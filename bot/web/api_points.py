@@ -6,14 +6,16 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.web.api import Call
+from bot.web.api_call import Call, Scope
 from bot.web.api_coupons import Source, known_member
-from bot.web.api_orders import Body, Name, WhoIn
+from bot.web.api_orders import Body, MemberUnknown, Name, NobodyNamed, WhoIn
 from crm import check_ins, level_standing, point_returns, points
 from crm.base.ids import dedupe_key
+from crm.check_ins import CheckedInAlready, NoCheckIn
 from crm.models.loyalty import EntryKind
-from crm.point_ledger import Cause
-from crm.points import MOST_AT_ONCE
+from crm.point_ledger import Cause, CauseToldDifferently
+from crm.point_returns import PointsNotFound, TooMuchBack
+from crm.points import MOST_AT_ONCE, NotEnoughPoints, PointsWrong, ReasonMissing
 
 Points = Annotated[int, Field(ge=1, le=MOST_AT_ONCE)]
 Words = Annotated[str, Field(min_length=1, max_length=200)]
@@ -171,12 +173,85 @@ def _cause(kind: str, source: str, number: str) -> Cause:
     return Cause(kind, name if len(name) <= CAUSE_CHARS else dedupe_key(source, number))
 
 
+_STRANGERS = (MemberUnknown, NobodyNamed)
+_WHO = {"external_userid": "wmAAAABBBBCCCC"}
+_BY_HAND = {"member": _WHO, "points": 50, "because": "2026-001", "reason": "包裹破损补偿", "by": "wangxiaomei"}
 CALLS = (
-    Call("GET", "/points", "A member's points and level", AboutIn, StandingOut, standing),
-    Call("GET", "/points/statement", "A member's newest movements of points", AboutIn, StatementOut, statement),
-    Call("POST", "/points/spend", "Spend points on an order", SpendIn, MovedOut, spend),
-    Call("POST", "/points/give_back", "Give back what an order spent", GiveBackIn, MovedOut, give_back),
-    Call("POST", "/points/grant", "Give points by hand", ByHandIn, MovedOut, grant),
-    Call("POST", "/points/deduct", "Take points by hand", ByHandIn, MovedOut, deduct),
-    Call("POST", "/check_ins", "Check a member in for today", MemberIn, CheckedInOut, check_in),
+    Call(
+        method="GET",
+        path="/points",
+        summary="A member's points and level",
+        takes=AboutIn,
+        gives=StandingOut,
+        handle=standing,
+        scope=Scope.POINTS_READ,
+        refuses=_STRANGERS,
+        example=_WHO,
+    ),
+    Call(
+        method="GET",
+        path="/points/statement",
+        summary="A member's newest movements of points",
+        takes=AboutIn,
+        gives=StatementOut,
+        handle=statement,
+        scope=Scope.POINTS_READ,
+        refuses=_STRANGERS,
+        example=_WHO,
+    ),
+    Call(
+        method="POST",
+        path="/points/spend",
+        summary="Spend points on an order",
+        takes=SpendIn,
+        gives=MovedOut,
+        handle=spend,
+        scope=Scope.POINTS_WRITE,
+        refuses=(*_STRANGERS, NotEnoughPoints, PointsWrong, CauseToldDifferently),
+        example={"member": _WHO, "order_no": "A20260308-1", "points": 200},
+    ),
+    Call(
+        method="POST",
+        path="/points/give_back",
+        summary="Give back what an order spent",
+        takes=GiveBackIn,
+        gives=MovedOut,
+        handle=give_back,
+        scope=Scope.POINTS_WRITE,
+        refuses=(PointsNotFound, TooMuchBack, CauseToldDifferently),
+        example={"order_no": "A20260308-1"},
+    ),
+    Call(
+        method="POST",
+        path="/points/grant",
+        summary="Give points by hand",
+        takes=ByHandIn,
+        gives=MovedOut,
+        handle=grant,
+        scope=Scope.POINTS_WRITE,
+        refuses=(*_STRANGERS, PointsWrong, ReasonMissing, CauseToldDifferently),
+        example=_BY_HAND,
+    ),
+    Call(
+        method="POST",
+        path="/points/deduct",
+        summary="Take points by hand",
+        takes=ByHandIn,
+        gives=MovedOut,
+        handle=deduct,
+        scope=Scope.POINTS_WRITE,
+        refuses=(*_STRANGERS, NotEnoughPoints, PointsWrong, ReasonMissing, CauseToldDifferently),
+        example=_BY_HAND,
+    ),
+    Call(
+        method="POST",
+        path="/check_ins",
+        summary="Check a member in for today",
+        takes=MemberIn,
+        gives=CheckedInOut,
+        handle=check_in,
+        scope=Scope.POINTS_WRITE,
+        refuses=(*_STRANGERS, NoCheckIn, CheckedInAlready),
+        example={"member": _WHO},
+    ),
 )

@@ -1,6 +1,7 @@
 """The HTTP API: who may call, what a repeated request gets, and what bad input is told."""
 
 import io
+import json
 import random
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from bot.app import App
 from bot.web.api import Api
+from bot.web.api_calls import every_call
 from bot.web.api_orders import CALLS
 from bot.web.server import create_app
 from crm.base.clock import FrozenClock
@@ -99,13 +101,70 @@ async def test_a_repeated_request_gets_the_same_answer_and_does_nothing(client: 
         (b'{"orders": []}', 422, "api.invalid"),
         (b'{"orders": [{"external_no": "A1", "total_fen": 1.5}]}', 422, "api.invalid"),
         (b'{"orders": [], "order": 1}', 422, "api.invalid"),
+        (b'{"orders": [], "source": "\\u0000"}', 422, "api.invalid"),
+        (b'{"orders": NaN}', 400, "api.bad_json"),
+        (b'{"orders": "\\ud800"}', 400, "api.bad_json"),
         (b" " * (2 * 1024 * 1024 + 1), 413, "api.too_large"),
     ],
-    ids=["broken", "not utf-8", "deep", "a list", "none", "half a fen", "unknown field", "too large"],
+    ids=[
+        "broken",
+        "not utf-8",
+        "deep",
+        "a list",
+        "none",
+        "half a fen",
+        "unknown field",
+        "nul",
+        "nan",
+        "half a pair",
+        "too large",
+    ],
 )
 async def test_bad_bodies_are_told_what_is_wrong(client: Client, raw: bytes, status: int, error: str) -> None:
     answer = await client.post("/api/v1/orders", data=io.BytesIO(raw), headers=KEY)
     assert (answer.status, (await answer.json())["error"]) == (status, error)
+
+
+async def test_a_misspelt_field_or_parameter_is_told_what_there_is(client: Client) -> None:
+    status, answer = await post(client, "/orders", {"orders": [ORDER], "order": []})
+    assert (status, answer["fields"]) == (422, {"order": "there is no such field; this call takes orders"})
+    found = await client.get("/api/v1/members", params={"externalid": "wm1"}, headers=KEY)
+    words = (await found.json())["fields"]["externalid"]
+    assert words.startswith("there is no such field; this call takes external_userid, unionid, shop_account")
+    twice = await client.get("/api/v1/members?code=ABCDEFGH&code=ABCDEFG2", headers=KEY)
+    assert (await twice.json())["fields"] == {"code": "given more than once"}
+    both = await client.post("/api/v1/orders?dry=true", json={"orders": [ORDER]}, headers=KEY)
+    assert (await both.json())["fields"] == {"dry": "this call takes no query"}
+
+
+async def test_a_number_is_a_number_whatever_its_spelling(client: Client, sessions: Sessions) -> None:
+    whole = {**ORDER, "total_fen": 12800.0}
+    assert (await post(client, "/orders", {"orders": [whole]}))[0] == 200
+    status, answer = await post(client, "/orders", {"orders": [{**ORDER, "total_fen": "12800"}]})
+    assert (status, list(answer["fields"])) == (422, ["orders.0.total_fen"])
+    assert await count(sessions) == 1
+
+
+async def test_a_path_without_a_call_says_so(client: Client) -> None:
+    nothing = await client.get("/api/v1/nothing", headers=KEY)
+    assert (nothing.status, (await nothing.json())["error"]) == (404, "api.no_such_call")
+    wrong = await client.delete("/api/v1/orders", headers=KEY)
+    assert (wrong.status, (await wrong.json())["error"], wrong.headers["Allow"]) == (405, "api.wrong_method", "POST")
+
+
+async def test_a_refusal_carries_its_facts(client: Client) -> None:
+    refund = {"refund_no": "R1", "amount_fen": 1, "refunded_at": "2026-03-09T10:00:00"}
+    _, answer = await post(client, "/refunds", {"refunds": [refund]})
+    assert answer["results"][0]["error"] == "order.refund_of_nobody"
+    nobody = await client.get("/api/v1/members", headers=KEY)
+    told = {"error": "member.not_named", "message": "The request names no identity.", "fields": {}, "facts": {}}
+    assert (nobody.status, await nobody.json()) == (404, told)
+
+
+def test_every_example_of_the_description_can_be_meant() -> None:
+    for call in every_call(None):
+        assert call.example, call.path
+        call.takes.model_validate_json(json.dumps(call.example), strict=True)
 
 
 async def test_the_openapi_page_describes_every_call(client: Client) -> None:
