@@ -19,8 +19,10 @@ from campaigns import audience, definition, engine, messages
 from campaigns.audience import Reach
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import Review
+from campaigns.file_kinds import FileKind
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import Campaign
+from campaigns.tasks.files import TASKS
 from campaigns.words import Words
 from campaigns.words import read as read_words
 from crm.base.errors import ShopError
@@ -28,6 +30,7 @@ from crm.base.errors import ShopError
 BYTES = 256 * 1024  # of one file
 MOST_FILES = 500
 BY = "file"
+KINDS: Sequence[FileKind] = (TASKS,)  # beside campaigns
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,9 +48,10 @@ class File:
 
     path: Path
     name: str
-    told: Definition | None
+    told: Any  # a Definition, or what `kind` reads
     is_draft: bool = False
     mistakes: list[dict[str, str]] = field(default_factory=list)
+    kind: FileKind | None = None  # None: a campaign
 
 
 class Change(StrEnum):
@@ -95,6 +99,9 @@ def _read(path: Path, words: Words) -> File:
         name, is_draft = str(told.pop("name", name)), bool(told.pop("draft", False))
         if not 0 < len(name) <= 60:
             raise CampaignWrong([{"field": "name", "reason": "1 到 60 个字"}])
+        if kind := next((one for one in KINDS if one.field in told), None):
+            other = kind.read(name, told)
+            return File(path, name, other, is_draft, kind.mistakes(other, words), kind)
         found = definition.read(told)
         if wrong := messages.mistakes(found, words):
             raise CampaignWrong(wrong)
@@ -110,6 +117,9 @@ async def plan(session: AsyncSession, files: Sequence[File], *, gate: Gate, now:
     steps = []
     for one in files:
         if one.told is None:
+            continue
+        if one.kind is not None:
+            steps.append(await _planned(session, one, one.kind, now=now))
             continue
         known = await _known(session, one.name)
         step = _compared(one, known)
@@ -129,6 +139,10 @@ async def apply(
         one, known = told[step.name], await _known(session, step.name)
         if step.change is Change.SAME or one.told is None:
             continue
+        if one.kind is not None:
+            if not one.is_draft:
+                await one.kind.put(session, one.name, one.told, now=now)
+            continue
         made = (
             await engine.create(session, one.name, one.told, by=BY, now=now)
             if known is None
@@ -137,6 +151,19 @@ async def apply(
         if not one.is_draft:
             await engine.submit(session, made.id, review=review, now=now)
     return steps
+
+
+async def _planned(session: AsyncSession, one: File, kind: FileKind, *, now: datetime) -> Step:
+    """The same of what is no campaign."""
+    has, wanted = await kind.stored(session, one.name), kind.write(one.told)
+    differ = _differ(wanted, has) if has is not None else ()
+    change = Change.NEW if has is None else Change.CHANGED if differ else Change.SAME
+    try:
+        if change is not Change.SAME:
+            await kind.check(session, one.name, one.told, now=now)
+    except ShopError as refused:
+        return Step(one.name, change, differ, None, str(refused))
+    return Step(one.name, change, differ)
 
 
 async def _known(session: AsyncSession, name: str) -> Campaign | None:
@@ -150,8 +177,12 @@ def _compared(one: File, known: Campaign | None) -> Step:
     if known is None or one.told is None:
         return Step(one.name, Change.NEW)
     wanted, has = definition.write(one.told), known.definition
-    differ = tuple(sorted(name for name in wanted.keys() | has.keys() if wanted.get(name) != has.get(name)))
+    differ = _differ(wanted, has)
     return Step(one.name, Change.CHANGED if differ else Change.SAME, differ)
+
+
+def _differ(wanted: dict[str, Any], has: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in wanted.keys() | has.keys() if wanted.get(name) != has.get(name)))
 
 
 async def _looked(

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
 from campaigns.models.offer import Coupon, Ladder, LadderGift, Offer, OfferTaken
+from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member
 
 
@@ -29,12 +30,15 @@ DECISIONS: Sequence[Holding] = (
     of_member(Coupon, "优惠券", Fate.GONE),
     of_member(LadderGift, "阶梯优惠里得到的", Fate.GONE),
     of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
+    of_member(TaskEntry, "社群任务里的回答", Fate.GONE),
+    of_member(TaskReward, "社群任务的奖励", Fate.GONE),
     of_member(Conversion, "算在活动上的订单", Fate.GONE),
 )
 NOBODY: dict[type[Any], str] = {
     Batch: "a range of numbers",
     Broadcast: "a task of the staff's",
     Campaign: "the shop's own plans",
+    CommunityTask: "what the shop asks everybody",
     Ladder: "what the shop promises",
     Offer: "what the shop promises",
     Run: "when a campaign went out",

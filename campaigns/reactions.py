@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import coupon_days, coupons
 from campaigns.coupon_terms import OrderRef
+from campaigns.tasks import progress
+from campaigns.tasks.entries import TaskDone
 from crm import (
     identities,
     level_changes,
@@ -33,6 +35,7 @@ from crm.base.db import Sessions
 from crm.base.events import Recorded
 from crm.base.outbox import OutboxRow, Purpose
 from crm.base.peers import Peers
+from crm.check_ins import CheckedIn
 from crm.consents import MARKETING, OptedIn, OptedOut
 from crm.contacts import ContactAdded, ContactLost
 from crm.groups import GroupJoined, GroupLeft
@@ -198,6 +201,18 @@ async def keep_points_of_order(
     """Points come with a payment and go with the money. A refund that names no order is nobody's earning."""
     if event.order_id is not None:
         await point_orders.follow(session, event.order_id, now=now)
+
+
+@reacts_to(CheckedIn)
+async def reward_days_in_a_row(session: AsyncSession, event: CheckedIn, *, now: datetime) -> None:
+    """Also of check-ins that came over the API: those in the chat and on the page are rewarded at once."""
+    await progress.follow_check_in(session, event.member_id, on=event.checked_on, now=now)
+
+
+@reactions.about(CheckedIn, OrderPaid, TaskDone)
+async def reward_months(session: AsyncSession, member_ids: Sequence[int], *, now: datetime) -> None:
+    """What monthly tasks count."""
+    await progress.follow_months(session, member_ids, now=now)
 
 
 @reacts_to(OrderPaid)
