@@ -40,6 +40,7 @@ from bot.reactions import reactions as edge
 from bot.retention import Retention
 from bot.settings import Settings, WrongSettings, rfm_rule
 from bot.web.api import Api
+from bot.web.api_access import Access
 from bot.web.api_calls import every_call
 from bot.web.h5 import PayPage, SalePages
 from bot.web.pay_notice import PayNotices
@@ -246,7 +247,10 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     }
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     vault = Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None
-    api = Api(every_call(vault), app.sessions, app.clock, keys=keys)
+    access = Access(app.sessions, app.clock, keys=keys, vault=vault, calls_per_minute=settings.api_calls_per_minute)
+    stack.push_async_callback(access.note)
+    stack.push_async_callback(_stop_all, _start_all({"api_keys": access.run}))
+    api = Api(every_call(vault), app.sessions, app.clock, access)
     mentions = MentionInbox(app.sessions, app.peers)
     await mentions.start()
     stack.push_async_callback(mentions.stop)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bot import logs, reports, schema
 from bot.bootstrap import running
-from bot.commands import bills, campaigns, imports, member, sale
+from bot.commands import api_keys, bills, campaigns, imports, member, sale
 from bot.commands.loyalty import loyalty_command
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
@@ -43,6 +43,7 @@ cli.command("rfm")(rfm_command)
 cli.command("segment")(segment_command)
 cli.add_typer(campaigns.cli, name="campaigns")
 cli.add_typer(sale.cli, name="sale")
+cli.add_typer(api_keys.cli, name="api-key")
 cli.add_typer(bills.cli, name="bills")
 cli.command("loyalty")(loyalty_command)
 cli.command("stop")(stop_command)

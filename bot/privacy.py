@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from bot.models.api import ApiReply
+from bot.models.api import ApiKey, ApiReply
 from bot.models.archive import ArchiveAgreement, ArchiveCount, ArchivedLine, ArchiveState
 from bot.models.bill import BillReading, StrayBill
 from bot.models.conversation import Conversation, KfSend
@@ -170,6 +170,7 @@ NOBODY: dict[type[Any], str] = {
     **decisions.NOBODY,
     ArchiveCount: "numbers of records by day and kind",
     ArchiveState: "how far a reading has come",
+    ApiKey: "the shop's own keys",
     ApiReply: "order and refund numbers with what became of them, for thirty days",
     BillReading: "how far a reading has come",
     BotMention: "what our own people asked the bot inside the company",

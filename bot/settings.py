@@ -229,6 +229,7 @@ class Settings(BaseSettings):
     rfm_window_days: int = Field(default=365, ge=1, le=3650)
     rfm_cutoffs: FixedCutoffs | None = None  # JSON; none: scores by rank
     api_keys: dict[str, Annotated[SecretStr, Field(min_length=16)]] = {}  # SIYU_API_KEYS__NAME: who may call /api/v1
+    api_calls_per_minute: int = Field(default=600, ge=1)  # of one key and one web process
     data_key: SecretStr | None = None  # 32 bytes of base64; seals phones. Lost, they cannot be read again
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_json: bool = False

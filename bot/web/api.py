@@ -5,12 +5,11 @@ opens the one transaction, calls it, and keeps the answer under the caller's Ide
 """
 
 import hashlib
-import hmac
 import json
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,8 +18,10 @@ from aiohttp import web
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.api_keys import Caller
 from bot.models.api import ApiReply
-from bot.web.api_call import PREFIX, Call, Caller, Problem, problem_of
+from bot.web.api_access import Access, ScopeMissing, Unauthorized
+from bot.web.api_call import PREFIX, Call, Problem, problem_of, sentence
 from bot.web.api_reading import BodyTooLarge, Unreadable, WrongRequest, body_of, query_of
 from bot.web.openapi import openapi
 from crm.base.clock import Clock
@@ -46,11 +47,10 @@ class BadKey(Invalid):
 
 
 class Api:
-    """The calls, and the views that make them reachable. `keys`: secret by the caller's name."""
+    """The calls, and the views that make them reachable to those whom `access` lets in."""
 
-    def __init__(self, calls: Sequence[Call], sessions: Sessions, clock: Clock, *, keys: Mapping[str, str]) -> None:
-        self._calls, self._sessions, self._clock = calls, sessions, clock
-        self._keys = {name: secret.encode() for name, secret in keys.items()}
+    def __init__(self, calls: Sequence[Call], sessions: Sessions, clock: Clock, access: Access) -> None:
+        self._calls, self._sessions, self._clock, self._access = calls, sessions, clock, access
 
     def routes(self) -> list[web.RouteDef]:
         page = openapi(self._calls)
@@ -74,9 +74,7 @@ class Api:
     def _view(self, call: Call) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def view(request: web.Request) -> web.Response:
             try:
-                caller = self._caller(request)
-                if caller is None:
-                    return _unauthorized()
+                caller = await self._access.caller(request, call.scope)
                 if call.method == "GET":
                     raw, body = b"", query_of(request, call.takes)
                 else:
@@ -90,6 +88,11 @@ class Api:
             except WrongRequest as wrong:
                 told = Problem(error="api.invalid", message="the request does not fit", fields=wrong.fields)
                 return problem(422, told)
+            except Unauthorized as no:
+                return _unauthorized(no)
+            except ScopeMissing as no:
+                needed: dict[str, str | int | bool | None] = {"scope": no.scope.value}
+                return problem(no.status, Problem(error=no.code, message=sentence(ScopeMissing), facts=needed))
             except Busy as busy:
                 refused = problem(busy.status, problem_of(busy))
                 refused.headers["Retry-After"] = str(max(1, math.ceil(busy.retry_after)))
@@ -116,25 +119,15 @@ class Api:
         print_ = hashlib.sha256(b"\0".join([call.method.encode(), request.path.encode(), raw])).hexdigest()
         async with self._sessions.begin() as session:
             # The key's row is taken first: a second request waits here, and then finds the answer.
-            if not await _take_key(session, caller.name, key, print_, now=now):
-                return await _earlier(session, caller.name, key, print_)
+            if not await _take_key(session, caller.ref, key, print_, now=now):
+                return await _earlier(session, caller.ref, key, print_)
             answer = dumped(await call.handle(session, body, now=now, **told))
             await session.execute(
                 sa.update(ApiReply)
-                .where(ApiReply.caller == caller.name, ApiReply.idempotency_key == key)
+                .where(ApiReply.caller == caller.ref, ApiReply.idempotency_key == key)
                 .values(status=200, body=answer)
             )
             return 200, answer
-
-    def _caller(self, request: web.Request) -> Caller | None:
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        if not given:
-            return None
-        found = None
-        for name, secret in self._keys.items():  # every key is compared, so that time tells nothing
-            if hmac.compare_digest(secret, given.encode("utf-8", "replace")):
-                found = Caller(name)
-        return found if kind.lower() == "bearer" else None
 
 
 async def _take_key(session: AsyncSession, caller: str, key: str, print_: str, *, now: datetime) -> bool:
@@ -157,9 +150,11 @@ def problem(status: int, told: Problem) -> web.Response:
     return web.json_response(dumped(told), status=status, dumps=_dumps)
 
 
-def _unauthorized() -> web.Response:
-    words = "Authorization: Bearer KEY is missing or wrong"
-    refused = problem(401, Problem(error="api.unauthorized", message=words))
+def _unauthorized(no: Unauthorized) -> web.Response:
+    told = Problem(error=no.code, message=sentence(Unauthorized))
+    if no.over is not None:
+        told = Problem(error=no.code, message=f"this key is {no.over.why}", facts=problem_of(no.over).facts)
+    refused = problem(no.status, told)
     refused.headers["WWW-Authenticate"] = "Bearer"
     return refused
 

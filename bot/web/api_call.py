@@ -4,11 +4,12 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, datetime
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
 
+from bot.models.api import Scope
 from crm.base.errors import Busy, ShopError
 
 PREFIX = "/api/v1"
@@ -18,44 +19,6 @@ PARTS: Mapping[str, tuple[str, str, str]] = {  # part of a path: pattern, exampl
     "code": (r"[A-HJ-NP-Za-hj-np-z2-9]{8}", "K7M2QX4R", "公开的号，八位，不分大小写"),
     "id": (r"[1-9][0-9]{0,17}", "1", "编号"),
 }
-
-
-class Scope(StrEnum):
-    """What a key may do. Reading and writing are apart, and so is seeing who somebody is."""
-
-    ORDERS_READ = "orders:read"
-    ORDERS_WRITE = "orders:write"
-    MEMBERS_READ = "members:read"
-    MEMBERS_WRITE = "members:write"
-    MEMBERS_PERSONAL = "members:personal"  # names and ids unmasked, phones with a reason that is kept
-    MEMBERS_ERASE = "members:erase"
-    COUPONS_READ = "coupons:read"
-    COUPONS_WRITE = "coupons:write"
-    POINTS_READ = "points:read"
-    POINTS_WRITE = "points:write"
-    SEGMENTS_READ = "segments:read"
-    SALES_READ = "sales:read"
-    SALES_WRITE = "sales:write"
-    CAMPAIGNS_READ = "campaigns:read"
-    CAMPAIGNS_WRITE = "campaigns:write"
-    EVENTS_READ = "events:read"
-    EVENTS_WRITE = "events:write"
-
-
-EVERY_SCOPE = frozenset(Scope)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, by the name of their key, and what it may do."""
-
-    name: str
-    scopes: frozenset[Scope] = EVERY_SCOPE
-    key_id: int | None = None  # None: the key is a setting
-
-    @property
-    def sees_people(self) -> bool:
-        return Scope.MEMBERS_PERSONAL in self.scopes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.web.api_call import Call, Scope
+from bot.models.api import Scope
+from bot.web.api_call import Call
 from bot.web.api_orders import Body, Fen, MemberUnknown, Name, NobodyNamed, WhoIn
 from campaigns import coupons, offers
 from campaigns.coupon_terms import (

@@ -6,8 +6,9 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, RootModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.models.api import Scope
 from bot.privacy import EVERYTHING
-from bot.web.api_call import Call, Scope
+from bot.web.api_call import Call
 from bot.web.api_orders import Body, MemberUnknown
 from crm import card, members, privacy
 from crm.base.secrets import Vault

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.web.api_call import Call, Scope
+from bot.models.api import Scope
+from bot.web.api_call import Call
 from crm import identities, members, orders
 from crm.base.clock import SHANGHAI
 from crm.base.errors import NotFound, ShopError

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from bot.web.api_call import PARTS, PREFIX, Call, Problem, Scope, sentence
+from bot.models.api import Scope
+from bot.web.api_call import PARTS, PREFIX, Call, Problem, sentence
 from crm.base.errors import ShopError
 
 REFERENCES = "#/components/schemas/{model}"
@@ -23,7 +24,7 @@ AREAS = {
     "events": "事件",
 }
 ALWAYS: Mapping[int, tuple[str, str]] = {
-    401: ("api.unauthorized", "Authorization: Bearer KEY is missing or wrong"),
+    401: ("api.unauthorized", "Authorization: Bearer KEY is missing, wrong, expired or revoked"),
     403: ("api.scope_missing", "this key may not do this"),
     422: ("api.invalid", "the request does not fit; `fields` says where"),
     429: ("api.too_many", "too many calls; Retry-After says when to go on"),

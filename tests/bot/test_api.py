@@ -13,6 +13,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from bot.app import App
 from bot.web.api import Api
+from bot.web.api_access import Access
 from bot.web.api_calls import every_call
 from bot.web.api_orders import CALLS
 from bot.web.server import create_app
@@ -37,7 +38,7 @@ ORDER = {
 async def client(sessions: Sessions, clock: FrozenClock, aiohttp_client: AiohttpClient) -> Client:
     chance = random.Random(7)
     app = App(clock=clock, chance=chance, sessions=sessions, peers=Peers(sessions, chance=chance))
-    api = Api(CALLS, sessions, clock, keys={"shop": "test-api-key"})
+    api = Api(CALLS, sessions, clock, Access(sessions, clock, keys={"shop": "test-api-key"}))
     return await aiohttp_client(TestServer(create_app(app, api.routes())))
 
 

@@ -10,6 +10,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from bot.app import App
 from bot.web.api import Api
+from bot.web.api_access import Access
 from bot.web.api_calls import every_call
 from bot.web.server import create_app
 from campaigns.reactions import Reader, reactions
@@ -32,7 +33,7 @@ ORDER = {"external_no": "A1", "member": WHO, "placed_at": "2026-03-09T10:00:00",
 async def client(sessions: Sessions, clock: FrozenClock, aiohttp_client: AiohttpClient) -> Client:
     chance = random.Random(7)
     app = App(clock=clock, chance=chance, sessions=sessions, peers=Peers(sessions, chance=chance))
-    api = Api(every_call(None), sessions, clock, keys={"shop": "test-api-key"})
+    api = Api(every_call(None), sessions, clock, Access(sessions, clock, keys={"shop": "test-api-key"}))
     return await aiohttp_client(TestServer(create_app(app, api.routes())))
 
 

@@ -11,6 +11,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from bot.app import App
 from bot.web.api import Api
+from bot.web.api_access import Access
 from bot.web.api_members import member_calls
 from bot.web.server import create_app
 from crm.base.clock import FrozenClock
@@ -27,7 +28,7 @@ KEY = {"Authorization": "Bearer test-api-key"}
 async def client(sessions: Sessions, clock: FrozenClock, aiohttp_client: AiohttpClient) -> Client:
     chance = random.Random(7)
     app = App(clock=clock, chance=chance, sessions=sessions, peers=Peers(sessions, chance=chance))
-    api = Api(member_calls(VAULT), sessions, clock, keys={"shop": "test-api-key"})
+    api = Api(member_calls(VAULT), sessions, clock, Access(sessions, clock, keys={"shop": "test-api-key"}))
     return await aiohttp_client(TestServer(create_app(app, api.routes())))
 
 

@@ -10,6 +10,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from bot.app import App
 from bot.web.api import Api
+from bot.web.api_access import Access
 from bot.web.api_orders import CALLS
 from bot.web.api_points import CALLS as POINT_CALLS
 from bot.web.server import create_app
@@ -38,7 +39,7 @@ async def client(sessions: Sessions, clock: FrozenClock, aiohttp_client: Aiohttp
         await loyalty_rules.set_points(session, PointRules(), now=clock.now())
         await level_programme.define(session, LEVELS, now=clock.now())
     app = App(clock=clock, chance=chance, sessions=sessions, peers=Peers(sessions, chance=chance))
-    api = Api([*CALLS, *POINT_CALLS], sessions, clock, keys={"shop": "test-api-key"})
+    api = Api([*CALLS, *POINT_CALLS], sessions, clock, Access(sessions, clock, keys={"shop": "test-api-key"}))
     found: Client = await aiohttp_client(TestServer(create_app(app, api.routes())))
     assert (await post(found, "/orders", {"orders": [ORDER]}))[0] == 200
     return found

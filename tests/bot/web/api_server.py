@@ -10,6 +10,7 @@ from aiohttp import web
 
 from bot.app import App
 from bot.web.api import Api
+from bot.web.api_access import Access
 from bot.web.api_call import Call
 from bot.web.server import create_app
 from crm.base.clock import FrozenClock
@@ -25,7 +26,7 @@ async def serving(sessions: Sessions, clock: FrozenClock, calls: Sequence[Call])
     """Yields the address it listens on."""
     chance = random.Random(7)
     app = App(clock=clock, chance=chance, sessions=sessions, peers=Peers(sessions, chance=chance))
-    api = Api(calls, sessions, clock, keys={"shop": KEY})
+    api = Api(calls, sessions, clock, Access(sessions, clock, keys={"shop": KEY}))
     runner = web.AppRunner(create_app(app, api.routes()), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
