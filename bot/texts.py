@@ -153,7 +153,7 @@ POINT_KINDS = {
     "expired": "到期",
     "parted": "账号拆分调整",
 }
-POINT_CAUSES = {"order": "购物", "check_in": "签到", "review": "评价", "referral": "邀请好友"}
+POINT_CAUSES = {"order": "购物", "check_in": "签到", "review": "评价", "referral": "邀请好友", "task": "社群任务"}
 CHECKED_IN = "签到成功，连续 {streak} 天，获得 {points} 积分。您现在有 {active} 积分可用。"
 CHECKED_IN_CAPPED = "签到成功，连续 {streak} 天。今天的积分已到上限，明天再来～"
 CHECK_IN_REWARD = "再连续签到 {days} 天，多得 {points} 积分。"
@@ -255,6 +255,13 @@ REFUSALS |= {
     "sale.claim_released": "这一单没有在时限内付款，名额已经释放。想要请重新抢。",
     "sale.stock_is_back": "现在还有 {left} 件，不用排队，直接抢吧。",
     "sale.cannot_cancel": "这一单已经付款或已经释放，不能再放弃。",
+}
+REFUSALS |= {
+    "task.not_found": "没有找到这个任务。回复「任务」看看现在有什么。",
+    "task.not_open": "这个任务还没开始，或者已经结束了。回复「任务」看看现在有什么。",
+    "task.already_done": "您已经参加过啦，每人一次。",
+    "task.changed": "题目有更新，请重新打开再答。",
+    "task.choice_wrong": "没有这个选项，请每一题选一个再提交。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"
 

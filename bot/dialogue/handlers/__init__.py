@@ -1,6 +1,19 @@
 """One file per subject; `root` asks them in this order and ends with a fallback that helps."""
 
-from bot.dialogue.handlers import consent, coupons, csat, fallback, faq, human, oddities, orders, points, sale, welcome
+from bot.dialogue.handlers import (
+    consent,
+    coupons,
+    csat,
+    fallback,
+    faq,
+    human,
+    oddities,
+    orders,
+    points,
+    sale,
+    tasks,
+    welcome,
+)
 from bot.dialogue.router import Router
 
 root = Router("root")
@@ -14,6 +27,7 @@ root.include(
     points.router,
     coupons.router,
     sale.router,
+    tasks.router,
     oddities.before,
     faq.router,
     oddities.after,

@@ -1,9 +1,11 @@
 """积分, 签到, 会员等级: what a customer has, and one more day in a row."""
 
-from bot import texts
+from bot import task_words, texts
 from bot.dialogue.router import Router, from_customer, says
 from bot.dialogue.turn import Reply, Turn
+from campaigns.tasks import progress
 from crm import check_ins, level_standing, levels, loyalty_rules, points
+from crm.base.clock import local_day
 from crm.check_ins import CheckedInAlready
 
 router = Router("points")
@@ -40,8 +42,9 @@ async def check_in(turn: Turn) -> Reply | None:
         done = await check_ins.check_in(turn.session, turn.member.id, now=turn.now)
     except CheckedInAlready as already:
         return Reply.text(texts.CHECKED_IN_ALREADY.format(streak=already.streak))
+    steps = await progress.follow_check_in(turn.session, turn.member.id, on=local_day(turn.now), now=turn.now)
     found = await points.balance_of(turn.session, turn.member.id, now=turn.now)
-    return Reply.text(texts.checked_in(done, found))
+    return Reply.text("\n".join([texts.checked_in(done, found), *task_words.days_done(steps)]))
 
 
 @router.on(
