@@ -43,6 +43,7 @@ from bot.web.api import Api
 from bot.web.api_access import Access
 from bot.web.api_calls import every_call
 from bot.web.h5 import PayPage, SalePages
+from bot.web.house import House
 from bot.web.pay_notice import PayNotices
 from bot.web.server import create_app
 from bot.web.visitors import Visitors
@@ -269,7 +270,7 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     routes += pages.routes()
     if settings.pay_key is not None:
         routes += PayNotices(app, settings.pay_key.get_secret_value().encode()).routes()
-    service.site = create_app(app, routes)
+    service.site = create_app(app, routes, House(app, settings, service.client, service.allocator, vault))
     runner = web.AppRunner(service.site, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from bot.models.access import Account, AuditEntry, SignIn, SignInTry
 from bot.models.api import ApiKey, ApiReply
 from bot.models.archive import ArchiveAgreement, ArchiveCount, ArchivedLine, ArchiveState
 from bot.models.bill import BillReading, StrayBill
@@ -168,6 +169,10 @@ EDGE: Sequence[Holding] = (
 NOBODY: dict[type[Any], str] = {
     **privacy_tables.NOBODY,
     **decisions.NOBODY,
+    Account: "our own people",
+    AuditEntry: "what our own people did; members by number alone",
+    SignIn: "our own people",
+    SignInTry: "our own people",
     ArchiveCount: "numbers of records by day and kind",
     ArchiveState: "how far a reading has come",
     ApiKey: "the shop's own keys",

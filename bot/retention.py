@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.models.access import SignIn, SignInTry
 from bot.models.api import ApiReply
 from bot.models.conversation import KfSend
 from bot.models.gateway import CallbackRow, Handling, InboundMessage
@@ -114,6 +115,8 @@ SHELVES: Sequence[Shelf] = (
         over=events.read_by_all,
         along=(EventFailure.__table__.c.event_id,),
     ),
+    Shelf(kept="callbacks", title="登录时试过的密码", model=SignInTry, age=SignInTry.at, over=sa.true),
+    Shelf(kept="callbacks", title="结束了的登录", model=SignIn, age=SignIn.ends_at, over=sa.true),
     Shelf(kept="reveals", title="谁看过手机号", model=Reveal, age=Reveal.revealed_at, over=sa.true),
 )
 

@@ -195,6 +195,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: Address | None = None  # where members reach our pages; without it chat answers carry no links
     oauth_url: Address = "https://open.weixin.qq.com"  # where visitors of our pages are asked who they are
+    login_url: Address = "https://login.work.weixin.qq.com"  # where staff scan a code to sign in on a computer
     pay_url: Address | None = None  # the shop's payment page: gets no, fen, title and back
     pay_key: Annotated[SecretStr, Field(min_length=16)] | None = None  # signs what it tells /pay/notify
     wecom_api_url: Address = "https://qyapi.weixin.qq.com"  # the simulator's address in demo and tests

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import archive, loyalty, sale, shop
+from bot.demo import archive, loyalty, sale, shop, staff
 from bot.settings import ArchiveSettings, BotSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator, Till
@@ -45,6 +45,7 @@ async def run(
             raise WrongSettings(
                 f"端口 {port} 或 {simulator_port} 已被占用，请用 --port 和 --simulator-port 换一个（{error}）"
             ) from None
+        await staff.hire(service.app.sessions, now=clock.now())
         past = shop.past_orders(customers, chance, now=clock.now())
         members = await _record(service.app.sessions, customers, past, clock)
         here = f"http://127.0.0.1:{service.port}"
@@ -96,6 +97,7 @@ def _settings(port: int, simulator_port: int, database_url: str, chat_archive: A
         wecom_api_url=f"http://127.0.0.1:{simulator_port}",
         public_url=f"http://127.0.0.1:{port}",
         oauth_url=f"http://127.0.0.1:{simulator_port}",
+        login_url=f"http://127.0.0.1:{simulator_port}",
         pay_url=f"http://127.0.0.1:{simulator_port}/pay",
         pay_key=SecretStr(sale.PAY_KEY),
         corp_id=shop.CORP_ID,
@@ -151,6 +153,7 @@ def _addresses(port: int, simulator_port: int) -> str:
   员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
   员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
   群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps&open={shop.AGENT_ID}[/link]
+  管理台       [link]http://127.0.0.1:{port}/console[/link]（{staff.OWNER} {staff.PASSWORD}，或扫码）
   秒杀页       [link]http://127.0.0.1:{port}/h5[/link]
   模拟器控制台 [link]{wecom}/[/link]
   服务状态     [link]http://127.0.0.1:{port}/[/link]

@@ -7,7 +7,6 @@ the same key when the line breaks, which is the same claim.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,7 +22,7 @@ from bot.flashsale.board import ClaimView, ItemView
 from bot.flashsale.terms import ClaimNotFound, ItemNotFound, QuantityInvalid, Request, SaleNotFound
 from bot.models.sale import Channel, ClaimStatus, Sale, SaleStatus
 from bot.web.live import Live
-from bot.web.pace import Pace
+from bot.web.pace import Pace, address_of
 from bot.web.visitors import NotACustomer, Visitor, Visitors
 from crm.base.errors import Busy, ShopError
 
@@ -195,7 +194,7 @@ class SalePages:
         posted = await request.post()
         form = {name: value for name, value in posted.items() if isinstance(value, str)}
         visitor = await self._visitors.check_form(request, form.get("token", ""))
-        if (address := _address(request)) is not None:
+        if (address := address_of(request)) is not None:
             self._by_address.check(address)
         self._by_member.check(visitor.member_id)
         return visitor, form
@@ -278,16 +277,6 @@ class SalePages:
                 return self._page("h5/notice.html", status=status, said=said)
 
         return respond
-
-
-def _address(request: web.Request) -> str | None:
-    """Whose phone it is. Behind a proxy the one it names last; None where it names nobody, for that would be all."""
-    try:
-        is_near = ip_address(request.remote or "").is_private
-    except ValueError:
-        return None
-    named = request.headers.getall("X-Forwarded-For", [""])[-1].rpartition(",")[2].strip()
-    return (named or None) if is_near else request.remote
 
 
 def _wants_json(request: web.Request) -> bool:

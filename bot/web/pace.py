@@ -2,6 +2,9 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import ip_address
+
+from aiohttp import web
 
 from crm.base.clock import Clock
 from crm.base.errors import Busy
@@ -34,3 +37,13 @@ class Pace:
         count.asked += 1
         if count.asked > self._times:
             raise Busy(retry_after=max(1.0, count.since + self._seconds - now))
+
+
+def address_of(request: web.Request) -> str | None:
+    """Whose phone it is. Behind a proxy the one it names last; None where it names nobody, for that would be all."""
+    try:
+        is_near = ip_address(request.remote or "").is_private
+    except ValueError:
+        return None
+    named = request.headers.getall("X-Forwarded-For", [""])[-1].rpartition(",")[2].strip()
+    return (named or None) if is_near else request.remote

@@ -9,7 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.app import App
-from bot.web import status
+from bot.web import auth, screens, status
+from bot.web.console import every
+from bot.web.house import HOUSE, House
 from crm.base.errors import Busy, ShopError
 
 log = logging.getLogger(__name__)
@@ -18,14 +20,22 @@ APP = web.AppKey("app", App)
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(app: App, routes: Sequence[web.AbstractRouteDef]) -> web.Application:
-    """The application; `routes` are the callback's, and later the pages'."""
-    site = web.Application(middlewares=[errors])
+LARGEST_FORM = 8 * 1024 * 1024  # bytes
+
+
+def create_app(app: App, routes: Sequence[web.AbstractRouteDef], house: House | None = None) -> web.Application:
+    """The application: `routes` are the callbacks', the API's and the members' pages; with a house also the staff's."""
+    site = web.Application(middlewares=[errors], client_max_size=LARGEST_FORM)
     site[APP] = app
     site.add_routes(
         [web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics), web.get("/", front)]
     )
     site.add_routes(routes)
+    if house is not None:
+        site[HOUSE] = house
+        site.add_routes([*auth.routes(), web.get("/static/{name:.+}", screens.file)])
+        for one in every.ALL:
+            site.add_routes(one.routes())
     return site
 
 

@@ -1,13 +1,9 @@
 """Who is looking at an H5 page: sign-in by WeCom's OAuth, a cookie bound to the visitor, a token for their forms."""
 
-import base64
-import binascii
 import hmac
-import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +11,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from bot.app import App
+from bot.web.seals import Seals
 from bot.wecom.api.staff import StaffApi
 from bot.wecom.errors import OAuthCodeSpent, WecomError
 from crm import identities
@@ -68,7 +65,7 @@ class Visitors:
         self, app: App, staff: StaffApi, *, secret: bytes, authorize_url: str, corp_id: str, agent_id: int
     ) -> None:
         self._app, self._staff = app, staff
-        self._key = hmac.digest(secret, b"siyu visitors", sha256)
+        self._seals = Seals(secret, app.clock, about="siyu visitors")
         self._authorize_url, self._corp_id, self._agent_id = authorize_url, corp_id, agent_id
 
     def routes(self) -> list[web.RouteDef]:
@@ -76,7 +73,7 @@ class Visitors:
 
     async def find(self, request: web.Request) -> Visitor | None:
         """The visitor as their cookie proves it, as who they are by now; None: not signed in, or erased since."""
-        claims = self._open(request.cookies.get(COOKIE, ""))
+        claims = self._seals.open(request.cookies.get(COOKIE, ""))
         if claims is None:
             return None
         living = sa.select(sa.func.coalesce(Member.merged_into_id, Member.id)).where(
@@ -86,7 +83,7 @@ class Visitors:
             member_id = await session.scalar(living)
         if member_id is None:
             return None
-        return Visitor(member_id, self._mac(f"form:{claims['member']}:{claims['until']}"))
+        return Visitor(member_id, self._seals.mac(f"form:{claims['member']}:{claims['until']}"))
 
     async def get(self, request: web.Request) -> Visitor:
         """The visitor of a page; who is not signed in is sent to WeCom and comes back to this page."""
@@ -113,19 +110,19 @@ class Visitors:
             "agentid": self._agent_id,
         }
         away = web.HTTPFound(f"{self._authorize_url}/connect/oauth2/authorize?{urlencode(query)}#wechat_redirect")
-        trip = self._seal({"state": state, "to": request.path_qs}, TRIP)
+        trip = self._seals.seal({"state": state, "to": request.path_qs}, TRIP)
         away.set_cookie(TRIP_COOKIE, trip, max_age=int(TRIP.total_seconds()), **self._kind(request))
         return away
 
     async def come_back(self, request: web.Request) -> web.StreamResponse:
         """From WeCom with a code that works once: the cookie is set and the page they wanted is shown."""
-        trip = self._open(request.cookies.get(TRIP_COOKIE, ""))
+        trip = self._seals.open(request.cookies.get(TRIP_COOKIE, ""))
         to = trip["to"] if trip is not None and OUR_PAGE.fullmatch(trip["to"]) else "/h5/claims"
         if trip is None or not hmac.compare_digest(trip["state"].encode(), request.query.get("state", "").encode()):
             raise web.HTTPFound(to)  # an old link or somebody else's: begin anew
         member_id = await self._member(request.query.get("code", ""))
         there = web.HTTPFound(to)
-        sealed = self._seal({"member": member_id}, STAY)
+        sealed = self._seals.seal({"member": member_id}, STAY)
         there.set_cookie(COOKIE, sealed, max_age=int(STAY.total_seconds()), **self._kind(request))
         there.del_cookie(TRIP_COOKIE, path="/h5")
         raise there
@@ -154,21 +151,3 @@ class Visitors:
         """Cookies no script reads, no other site sends, and no plain line carries where the shop has TLS."""
         secure = self.origin(request).startswith("https://")
         return {"path": "/h5", "httponly": True, "samesite": "Lax", "secure": secure}
-
-    def _seal(self, claims: dict[str, Any], stay: timedelta) -> str:
-        until = int((self._app.clock.now() + stay).timestamp())
-        body = base64.urlsafe_b64encode(json.dumps({**claims, "until": until}).encode()).decode()
-        return f"{body}.{self._mac(body)}"
-
-    def _open(self, sealed: str) -> dict[str, Any] | None:
-        body, _, mac = sealed.partition(".")
-        if not mac or not hmac.compare_digest(mac.encode(), self._mac(body).encode()):
-            return None
-        try:
-            claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body))
-        except (ValueError, binascii.Error):
-            return None
-        return claims if claims["until"] > self._app.clock.now().timestamp() else None
-
-    def _mac(self, text: str) -> str:
-        return hmac.digest(self._key, text.encode(), sha256).hex()

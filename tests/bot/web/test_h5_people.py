@@ -33,7 +33,7 @@ class Phone:
         self.client, self.visitors = client, visitors
 
     def cookies(self, member_id: int) -> dict[str, str]:
-        return {COOKIE: self.visitors._seal({"member": member_id}, STAY)}
+        return {COOKIE: self.visitors._seals.seal({"member": member_id}, STAY)}
 
     async def get(self, path: str, member_id: int) -> tuple[int, str]:
         async with self.client.get(path, cookies=self.cookies(member_id), allow_redirects=False) as answer:

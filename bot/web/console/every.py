@@ -1,0 +1,8 @@
+"""All screens together, for the server."""
+
+from collections.abc import Sequence
+
+from bot.web.console import accounts, audit, home, me
+from bot.web.screens import Screens
+
+ALL: Sequence[Screens] = (home.SCREENS, me.SCREENS, accounts.SCREENS, audit.SCREENS)

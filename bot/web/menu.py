@@ -1,0 +1,40 @@
+"""The menu of the staff's browser: a table, one line a screen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.access.rights import Right
+from bot.web.language import N_
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the menu. icon: of static/vendor/tabler-icons.svg. A role without `right` does not see it."""
+
+    title: str
+    path: str
+    icon: str
+    right: Right
+
+
+SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
+    (N_("工作"), (Item(N_("今天"), "/console", "home", Right.CONSOLE),)),
+    (
+        N_("设置"),
+        (
+            Item(N_("员工与角色"), "/console/accounts", "id-badge-2", Right.ACCOUNTS),
+            Item(N_("操作记录"), "/console/audit", "history", Right.AUDIT),
+        ),
+    ),
+)
+
+
+def opened(path: str) -> str:
+    """The path of the line that a page belongs to: the longest that begins its path."""
+    fitting = [
+        item.path
+        for _, items in SECTIONS
+        for item in items
+        if path == item.path or path.startswith(item.path.rstrip("/") + "/")
+    ]
+    return max(fitting, key=len, default="")

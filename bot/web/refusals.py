@@ -1,0 +1,45 @@
+"""A planned refusal as staff read it, by its code. The facts of the error fill the blanks."""
+
+from collections.abc import Mapping
+from gettext import NullTranslations
+
+from bot import texts
+from bot.web.language import N_
+from crm.base.errors import ShopError
+
+WORDS: Mapping[str, str] = {
+    "page.not_found": N_("没有这个页面，或者它已经不在了。"),
+    "page.failed": N_("出错了，已经记下。请再试一次；还不行就把时间告诉维护的同事。"),
+    "form.stale": N_("页面打开得太久了，请刷新后再提交一次。"),
+    "shop.busy": N_("现在有点忙，请过几秒再试一次。"),
+    "shop.not_found": N_("没有找到，可能已经被删除。"),
+    "shop.invalid": N_("填写的内容有误，请检查后再提交。"),
+    "access.not_allowed": N_("您的角色没有这项权限，需要的话请找店主。"),
+    "sign_in.wrong": N_("名字或密码不对，或者账号已停用。"),
+    "sign_in.too_many_tries": N_("试得太多了，请等 {minutes:.0f} 分钟再试。"),
+    "sign_in.no_account": N_("企业微信认出了您，但您还没有账号。请店主在『员工与角色』里添加，填上您的企业微信账号。"),
+    "sign_in.wecom_failed": N_("企业微信没有告诉我们您是谁，请再试一次。"),
+    "account.password_unfit": N_("密码要 10 到 200 个字符，不能就是名字，也不能只有两三种字符。"),
+    "account.name_invalid": N_("名字用 2 到 40 个小写字母、数字、点或横线。"),
+    "account.taken": N_("这个名字或这位企业微信同事已经有账号了。"),
+    "account.not_found": N_("没有这个账号。"),
+    "account.last_owner": N_("至少要有一位店主，先让别人当店主再改。"),
+    "account.code_wrong": N_("六位验证码不对、过期了，或已经用过。"),
+    "account.no_data_key": N_("店里没有设置 SIYU_DATA_KEY，两步验证用不了。"),
+    "account.password_wrong": N_("现在的密码不对。"),
+}
+SOMEHOW = N_("这个操作被拒绝了（{code}）。")
+
+
+def in_words(refusal: ShopError, language: NullTranslations) -> str:
+    facts = {"code": refusal.code, **vars(refusal)}
+    if "retry_after" in facts:
+        facts["minutes"] = max(1.0, facts["retry_after"] / 60)
+    return of_code(refusal.code, language).format(**facts)
+
+
+def of_code(code: str, language: NullTranslations) -> str:
+    """Ours, else what a member would read, else the code itself: never nothing."""
+    if code in WORDS:
+        return language.gettext(WORDS[code])
+    return texts.REFUSALS.get(code) or language.gettext(SOMEHOW)
