@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
 from campaigns.models.offer import Coupon, Ladder, LadderGift, Offer, OfferTaken
+from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member
 
@@ -33,6 +34,9 @@ DECISIONS: Sequence[Holding] = (
     of_member(TaskEntry, "社群任务里的回答", Fate.GONE),
     of_member(TaskReward, "社群任务的奖励", Fate.GONE),
     of_member(Conversion, "算在活动上的订单", Fate.GONE),
+    of_member(Subscription, "订阅", Fate.GONE, locked_first=True),
+    of_member(Cycle, "订阅的每一期", Fate.GONE),
+    of_member(Reminder, "订阅的提醒", Fate.GONE),
 )
 NOBODY: dict[type[Any], str] = {
     Batch: "a range of numbers",
@@ -41,6 +45,8 @@ NOBODY: dict[type[Any], str] = {
     CommunityTask: "what the shop asks everybody",
     Ladder: "what the shop promises",
     Offer: "what the shop promises",
+    PlanTerms: "what the shop promises",
     Run: "when a campaign went out",
     SendingStop: "the shop's emergency brake",
+    SubscriptionPlan: "what the shop promises",
 }

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import coupon_days, coupons
+from campaigns import coupon_days, coupons, subscription_orders, subscriptions
 from campaigns.coupon_terms import OrderRef
 from campaigns.tasks import progress
 from campaigns.tasks.entries import TaskDone
@@ -234,6 +234,25 @@ async def return_coupons(session: AsyncSession, event: OrderRefunded, *, now: da
         await coupons.return_order(session, await _order(session, event.order_id), now=now)
 
 
+@reacts_to(OrderPaid)
+async def settle_delivery(session: AsyncSession, event: OrderPaid, *, now: datetime) -> None:
+    """A delivery of a subscription is paid wherever we hear of it."""
+    await subscription_orders.follow_payment(session, event.order_id, now=now)
+
+
+@reacts_to(OrderCancelled)
+async def drop_delivery(session: AsyncSession, event: OrderCancelled, *, now: datetime) -> None:
+    """The shop cancelled a delivery's order."""
+    await subscription_orders.follow_cancel(session, event.order_id, now=now)
+
+
+@reacts_to(OrderRefunded)
+async def uncount_delivery(session: AsyncSession, event: OrderRefunded, *, now: datetime) -> None:
+    """A delivery whose money went back does not count towards the next free one."""
+    if event.is_full and event.order_id is not None:
+        await subscription_orders.follow_refund(session, event.order_id, now=now)
+
+
 async def _order(session: AsyncSession, order_id: int) -> OrderRef:
     order = await session.get_one(Order, order_id)
     return OrderRef(order.source, order.external_no)
@@ -249,6 +268,7 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await point_returns.follow_merge(session, event.kept_id, now=now)
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
     await coupon_days.follow_people(session, event.kept_id, event.absorbed_id)
+    await subscriptions.follow_people(session, event.kept_id, event.absorbed_id)
     await judge_anew(session, [event.kept_id], now=now)
     await segments.follow(session, [event.absorbed_id], now=now)  # who is merged leaves them all, and is told to
 
@@ -264,6 +284,7 @@ async def part_standings(session: AsyncSession, event: MergeUndone, *, now: date
     await level_changes.part(session, event.kept_id, event.absorbed_id, now=now)
     await point_returns.part(session, event.kept_id, event.absorbed_id, now=now)
     await coupon_days.follow_people(session, *both)
+    await subscriptions.follow_people(session, *both)
     await judge_anew(session, both, now=now)
 
 

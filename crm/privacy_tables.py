@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import phones, segments
+from crm import addresses, phones, segments
 from crm.base import events, outbox
 from crm.base.db import json_put
 from crm.base.events import EventCursor, EventFailure, EventRow
@@ -95,8 +95,9 @@ async def _leave_segments(session: AsyncSession, whose: Condition, now: datetime
 
 def _opened(row: PrivateValue, vault: Vault | None) -> dict[str, Any]:
     shown = "（没有密钥，打不开）"
-    if vault is not None and row.kind is PrivateKind.PHONE:
-        shown = vault.open(row.sealed, about=phones.PURPOSE)
+    if vault is not None:
+        purposes = {PrivateKind.PHONE: phones.PURPOSE, PrivateKind.ADDRESS: addresses.PURPOSE}
+        shown = vault.open(row.sealed, about=purposes[row.kind])
     return {"kind": row.kind, "value": shown, "added_at": row.added_at}
 
 

@@ -4,12 +4,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-import chinese_calendar
-
+from crm.base.calendar import DayKind, kind_of
 from crm.base.clock import SHANGHAI, local_day
 
 HORIZON = timedelta(days=60)  # no shop is closed for longer; past it a clock runs on as if it were open
@@ -31,30 +29,7 @@ class Block:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class DayKind:
-    """What the calendar says about a day. weekday: 0 Monday … 6 Sunday, as it is worked."""
-
-    weekday: int
-    is_workday: bool  # of the country's calendar: 调休 Saturdays are, holidays are not
-    is_holiday: bool  # statutory: Spring Festival and the like, with the days off around them
-
-
 Rule = tuple[Callable[[DayKind], bool], tuple[Block, ...]]
-
-
-@lru_cache(maxsize=2048)
-def kind_of(day: date) -> DayKind:
-    """The day by China's calendar; years it does not know yet count by weekday alone."""
-    try:
-        works, (_, holiday) = chinese_calendar.is_workday(day), chinese_calendar.get_holiday_detail(day)
-    except NotImplementedError:
-        return DayKind(day.weekday(), day.weekday() < 5, False)
-    is_holiday = not works and holiday is not None
-    weekday = day.weekday()
-    if works and weekday >= 5:  # 调休: a weekend day that is worked like a weekday
-        weekday = 4
-    return DayKind(weekday, works, is_holiday)
 
 
 @dataclass(frozen=True)
