@@ -43,6 +43,7 @@ from bot.web.api import Api
 from bot.web.api_access import Access
 from bot.web.api_calls import every_call
 from bot.web.h5 import PayPage, SalePages
+from bot.web.h5_site import MemberSite
 from bot.web.house import House
 from bot.web.pay_notice import PayNotices
 from bot.web.server import create_app
@@ -266,8 +267,9 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         corp_id=settings.corp_id,
         agent_id=main.agent_id,
     )
-    pages = SalePages(app, service.allocator, visitors, PayPage(settings.pay_url), frames=settings.oauth_url)
-    routes += pages.routes()
+    member_site = MemberSite(app, visitors, frames=settings.oauth_url)
+    pages = SalePages(member_site, service.allocator, PayPage(settings.pay_url))
+    routes += [*member_site.routes(), *pages.routes()]
     if settings.pay_key is not None:
         routes += PayNotices(app, settings.pay_key.get_secret_value().encode()).routes()
     service.site = create_app(app, routes, House(app, settings, service.client, service.allocator, vault))

@@ -4,43 +4,24 @@ Every deed is a plain form that works without scripts; with scripts it is sent i
 the same key when the line breaks, which is the same claim.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
-from jinja2 import Environment, FileSystemLoader
 
 from bot import texts
-from bot.app import App
-from bot.flashsale import board, notices, payments, sales, waiting, words
+from bot.flashsale import board, notices, payments, sales, waiting
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.board import ClaimView, ItemView
 from bot.flashsale.terms import ClaimNotFound, ItemNotFound, QuantityInvalid, Request, SaleNotFound
 from bot.models.sale import Channel, ClaimStatus, Sale, SaleStatus
+from bot.web.h5_site import MemberSite, Pages, wants_json
 from bot.web.live import Live
-from bot.web.pace import Pace, address_of
-from bot.web.visitors import NotACustomer, Visitor, Visitors
-from crm.base.errors import Busy, ShopError
-
-HERE = Path(__file__).parent
-STATIC = HERE / "static"
-TEMPLATES = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, enable_async=False)
-TEMPLATES.filters["yuan"] = words.yuan
-TEMPLATES.filters["clock"] = words.clock
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https: data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {frames}",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
-MINE = (20, 10.0)  # deeds of one member in so many seconds
-ADDRESS = (600, 10.0)  # of one address: a phone company puts many people behind one
-View = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from bot.web.visitors import Visitor
+from crm.base.errors import ShopError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +32,15 @@ class PayPage:
 
 
 class SalePages:
-    """The pages under /h5."""
+    """The pages of flash sales, and what a visitor finds first."""
 
-    def __init__(
-        self, app: App, allocator: Allocator, visitors: Visitors, pay: PayPage, *, frames: str = "'none'"
-    ) -> None:
-        """frames: the one origin that may show our pages in a frame, as the simulator's phone does."""
-        self._app, self._allocator, self._visitors, self._pay = app, allocator, visitors, pay
-        self._headers = {name: value.replace("{frames}", frames) for name, value in HEADERS.items()}
-        self._by_member = Pace(app.clock, times=MINE[0], seconds=MINE[1])
-        self._by_address = Pace(app.clock, times=ADDRESS[0], seconds=ADDRESS[1])
+    def __init__(self, site: MemberSite, allocator: Allocator, pay: PayPage) -> None:
+        self._site, self._app, self._visitors = site, site.app, site.visitors
+        self._allocator, self._pay = allocator, pay
         self.live = Live(self._state)
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        pages: list[tuple[str, str, View]] = [
+        pages: Pages = [
             ("GET", "/h5", self.overview),
             ("GET", "/h5/sales/{code}", self.sale),
             ("GET", "/h5/sales/{code}/live", self.watch),
@@ -74,9 +50,7 @@ class SalePages:
             ("GET", "/h5/claims/{no}", self.one_claim),
             ("POST", "/h5/claims/{no}/give-back", self.give_back),
         ]
-        guarded = [web.route(method, path, self._guarded(view)) for method, path, view in pages]
-        back = [web.route(one.method, one.path, self._guarded(one.handler)) for one in self._visitors.routes()]
-        return [*guarded, *back, web.static("/h5/static", STATIC, append_version=False)]
+        return self._site.guarded(pages)
 
     # ---- pages
 
@@ -85,7 +59,7 @@ class SalePages:
         now = self._app.clock.now()
         async with self._app.sessions.read() as session:
             found = [(one, await board.items(session, one.id)) for one in await sales.on_now(session, now=now)]
-        return self._page("h5/overview.html", sales=found, now=now)
+        return self._site.page("h5/overview.html", sales=found, now=now)
 
     async def sale(self, request: web.Request) -> web.StreamResponse:
         visitor = await self._visitors.get(request)
@@ -102,7 +76,7 @@ class SalePages:
             mine = await board.claims_of(session, visitor.member_id, sale_id=sale.id)
             waits = {one.item_id: one for one in await board.waits_of(session, visitor.member_id)}
         opens_at = sale.early_at if standing.is_early and sale.early_at is not None else sale.opens_at
-        return self._page(
+        return self._site.page(
             "h5/sale.html",
             status=status,
             sale=sale,
@@ -115,7 +89,7 @@ class SalePages:
             visitor=visitor,
             link=link,
             now=now,
-            new_key=self._new_key,
+            new_key=self._site.new_key,
             said=said,
             is_good=is_good,
         )
@@ -132,7 +106,7 @@ class SalePages:
         async with self._app.sessions.read() as session:
             found = await board.claims_of(session, visitor.member_id)
             waits = await board.waits_of(session, visitor.member_id)
-        return self._page("h5/claims.html", claims=found, waits=waits, now=self._app.clock.now())
+        return self._site.page("h5/claims.html", claims=found, waits=waits, now=self._app.clock.now())
 
     async def one_claim(self, request: web.Request) -> web.StreamResponse:
         visitor = await self._visitors.get(request)
@@ -147,24 +121,24 @@ class SalePages:
             back = f"{self._visitors.origin(request)}/h5/claims/{claim.no}"
             query = urlencode({"no": claim.no, "fen": claim.total_fen, "title": title, "back": back})
             pay = f"{self._pay.url}{'&' if '?' in self._pay.url else '?'}{query}"
-        return self._page(
+        return self._site.page(
             "h5/claim.html", status=status, claim=claim, visitor=visitor, pay=pay, now=self._app.clock.now(), said=said
         )
 
     # ---- deeds
 
     async def claim(self, request: web.Request) -> web.StreamResponse:
-        visitor, form = await self._form(request)
+        visitor, form = await self._site.form(request)
         try:
             granted = await self._allocator.claim(await self._request(request, visitor, form))
         except ShopError as refusal:
             return await self._refused(request, visitor, refusal)
-        if _wants_json(request):
+        if wants_json(request):
             return web.json_response({"ok": True, "claim": granted.no, "to": f"/h5/claims/{granted.no}"})
         raise web.HTTPSeeOther(f"/h5/claims/{granted.no}")
 
     async def wait(self, request: web.Request) -> web.StreamResponse:
-        visitor, form = await self._form(request)
+        visitor, form = await self._site.form(request)
         try:
             wanted = await self._request(request, visitor, form)
             async with self._app.sessions.begin() as session:
@@ -172,12 +146,12 @@ class SalePages:
         except ShopError as refusal:
             return await self._refused(request, visitor, refusal)
         said = texts.H5_WAITING.format(number=place.number)
-        if _wants_json(request):
+        if wants_json(request):
             return web.json_response({"ok": True, "said": said})
         return await self._sale_page(request, visitor, said=said, is_good=True)
 
     async def give_back(self, request: web.Request) -> web.StreamResponse:
-        visitor, _ = await self._form(request)
+        visitor, _ = await self._site.form(request)
         claim = await self._own(request, visitor)
         try:
             async with self._app.sessions.begin() as session:
@@ -188,16 +162,6 @@ class SalePages:
             return self._claim_page(request, visitor, claim, said=texts.refusal(refusal), status=refusal.status)
         self._allocator.forget([claim.item_id])
         raise web.HTTPSeeOther(f"/h5/claims/{claim.no}")
-
-    async def _form(self, request: web.Request) -> tuple[Visitor, Mapping[str, str]]:
-        """The visitor and what they sent. Raises FormExpired, Busy."""
-        posted = await request.post()
-        form = {name: value for name, value in posted.items() if isinstance(value, str)}
-        visitor = await self._visitors.check_form(request, form.get("token", ""))
-        if (address := address_of(request)) is not None:
-            self._by_address.check(address)
-        self._by_member.check(visitor.member_id)
-        return visitor, form
 
     async def _request(self, request: web.Request, visitor: Visitor, form: Mapping[str, str]) -> Request:
         now = self._app.clock.now()
@@ -217,7 +181,7 @@ class SalePages:
             item_id=item.item_id,
             member_id=visitor.member_id,
             quantity=int(quantity),
-            key=form.get("key", "")[:64] or self._new_key(),
+            key=form.get("key", "")[:64] or self._site.new_key(),
             channel=Channel.H5,
             group_id=group_id,
             is_early=standing.is_early,
@@ -226,8 +190,8 @@ class SalePages:
 
     async def _refused(self, request: web.Request, visitor: Visitor, refusal: ShopError) -> web.Response:
         said = texts.refusal(refusal)
-        if _wants_json(request):
-            body = {"ok": False, "code": refusal.code, "said": said, "key": self._new_key()}
+        if wants_json(request):
+            body = {"ok": False, "code": refusal.code, "said": said, "key": self._site.new_key()}
             return web.json_response(body, status=refusal.status)
         return await self._sale_page(request, visitor, said=said, status=refusal.status)
 
@@ -253,34 +217,6 @@ class SalePages:
         if claim is None:
             raise ClaimNotFound(no)
         return claim
-
-    def _new_key(self) -> str:
-        return f"{self._app.chance.getrandbits(96):024x}"
-
-    def _page(self, template: str, *, status: int = 200, **facts: Any) -> web.Response:
-        html = TEMPLATES.get_template(template).render(shop=self._app.shop, texts=texts, **facts)
-        return web.Response(text=html, status=status, content_type="text/html", headers=self._headers)
-
-    def _guarded(self, view: View) -> View:
-        """A refusal is a page in words, whatever raised it."""
-
-        async def respond(request: web.Request) -> web.StreamResponse:
-            try:
-                return await view(request)
-            except ShopError as refusal:
-                if _wants_json(request):
-                    body = {"ok": False, "code": refusal.code, "said": texts.refusal(refusal)}
-                    return web.json_response(body, status=429 if isinstance(refusal, Busy) else refusal.status)
-                is_stranger = isinstance(refusal, NotACustomer)
-                said = texts.H5_STRANGER.format(shop=self._app.shop.name) if is_stranger else texts.refusal(refusal)
-                status = 429 if isinstance(refusal, Busy) else refusal.status
-                return self._page("h5/notice.html", status=status, said=said)
-
-        return respond
-
-
-def _wants_json(request: web.Request) -> bool:
-    return "application/json" in request.headers.get("Accept", "")
 
 
 def _card(item: ItemView, mine: list[ClaimView]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from bot import privacy
 from bot.app import App
 from bot.flashsale import waiting
 from bot.models.conversation import Conversation
-from bot.web import h5
+from bot.web import h5_site
 from bot.web.h5 import PayPage, SalePages
+from bot.web.h5_site import MemberSite
 from bot.web.server import create_app
 from bot.web.visitors import COOKIE, STAY, Visitors
 from crm import identities
@@ -54,9 +55,10 @@ async def phone(stall: Stall, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     visitors = Visitors(
         app, cast(Any, None), secret=b"for tests only", authorize_url="https://wecom.test", corp_id="ww", agent_id=1
     )
-    monkeypatch.setattr(h5, "ADDRESS", (2, 10.0))
-    pages = SalePages(app, stall.allocator, visitors, PayPage(None))
-    async with TestClient(TestServer(create_app(app, pages.routes()))) as client:
+    monkeypatch.setattr(h5_site, "ADDRESS", (2, 10.0))
+    site = MemberSite(app, visitors)
+    pages = SalePages(site, stall.allocator, PayPage(None))
+    async with TestClient(TestServer(create_app(app, [*site.routes(), *pages.routes()]))) as client:
         yield Phone(client, visitors)
 
 
