@@ -1,5 +1,6 @@
 """What a new day brings to members: stages that silence changes, levels whose period ends, points that become active
-or expire, birthdays, tags and coupons that expire, and once a day everybody's RFM score, rule tags and segments.
+or expire, birthdays, tags and coupons that expire, invitations that count from now on, and once a day everybody's RFM
+score, rule tags and segments.
 
 Each step is a transaction that says itself whether its work was done, so any number of workers may run this.
 """
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import date
 
-from campaigns import coupon_days, coupons
+from campaigns import coupon_days, coupons, referral_rewards, referrals
 from crm import levels, lifecycle, member_dates, member_tags, point_nights, rfm, rule_tags, segments
 from crm.base.clock import SHANGHAI, Clock, local_day
 from crm.base.db import Sessions
@@ -24,6 +25,7 @@ STEPS: tuple[Step, ...] = (
     *(lifecycle.review, levels.review, point_nights.settle_due, point_nights.warn),
     *(member_dates.come, member_tags.expire),
     *(coupons.release_due, coupon_days.expire_due, coupon_days.warn),
+    *(referrals.ripen, referrals.lapse, referral_rewards.ripen),
 )
 
 

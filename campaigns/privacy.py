@@ -1,16 +1,29 @@
 """What the decisions hold about people, table by table: see crm/privacy.py."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
 from campaigns.models.offer import Coupon, Ladder, LadderGift, Offer, OfferTaken
+from campaigns.models.referral import (
+    ReferralInvitation,
+    ReferralLink,
+    ReferralProgramme,
+    ReferralReview,
+    ReferralReward,
+    ReferralStanding,
+)
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
-from crm.privacy import Condition, Fate, Holding, Subject, of_member
+from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
+
+REFERRALS = "另一个人的奖励和店里的账对得上；只剩编号，不再指向个人"
+LINKS = "链接已失效；留着才能对打开的人说一声"
 
 
 def _deliveries(who: Subject) -> Condition:
@@ -20,6 +33,15 @@ def _deliveries(who: Subject) -> Condition:
 
 def _copies(who: Subject) -> Condition:
     return sa.and_(Copy.run_id.in_(sa.select(Run.id)), Copy.member_id.in_(who.member_ids))
+
+
+def _invitations(who: Subject) -> Condition:
+    return sa.or_(ReferralInvitation.inviter_id.in_(who.member_ids), ReferralInvitation.invitee_id.in_(who.member_ids))
+
+
+async def _close_links(session: AsyncSession, whose: Condition, now: datetime) -> None:
+    """A link, or a poster, of somebody who is gone opens a page that says so."""
+    await session.execute(sa.update(ReferralLink).where(whose, ReferralLink.closed_at.is_(None)).values(closed_at=now))
 
 
 DECISIONS: Sequence[Holding] = (
@@ -33,6 +55,18 @@ DECISIONS: Sequence[Holding] = (
     of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
     of_member(TaskEntry, "社群任务里的回答", Fate.GONE),
     of_member(TaskReward, "社群任务的奖励", Fate.GONE),
+    of_member(ReferralLink, "邀请链接", Fate.KEPT, LINKS, prepare=_close_links),
+    Holding(model=ReferralInvitation, title="邀请和被邀请", whose=_invitations, fate=Fate.KEPT, why=REFERRALS),
+    of_member(ReferralReward, "邀请的奖励", Fate.KEPT, REFERRALS),
+    Holding(
+        model=ReferralReview,
+        title="对邀请的复核",
+        whose=through(ReferralReview.invitation_id, ReferralInvitation.id, _invitations),
+        fate=Fate.BLANKED,
+        why=REFERRALS,
+        blank={"note": ""},
+    ),
+    of_member(ReferralStanding, "邀请榜", Fate.GONE),
     of_member(Conversion, "算在活动上的订单", Fate.GONE),
     of_member(Subscription, "订阅", Fate.GONE, locked_first=True),
     of_member(Cycle, "订阅的每一期", Fate.GONE),
@@ -46,6 +80,7 @@ NOBODY: dict[type[Any], str] = {
     Ladder: "what the shop promises",
     Offer: "what the shop promises",
     PlanTerms: "what the shop promises",
+    ReferralProgramme: "what the shop promises",
     Run: "when a campaign went out",
     SendingStop: "the shop's emergency brake",
     SubscriptionPlan: "what the shop promises",
