@@ -52,8 +52,9 @@ async def follow_identities(session: AsyncSession, event: MembersMerged | MergeU
 
 
 @reactions.to(MembersMerged)
-async def join_claims(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
-    """One person's claims and places are theirs whichever identity asked."""
+@reactions.to(MergeUndone)
+async def join_claims(session: AsyncSession, event: MembersMerged | MergeUndone, *, now: datetime) -> None:
+    """One person's claims and places are theirs whichever identity asked, and nobody else's after an undoing."""
     await merging.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
 
 

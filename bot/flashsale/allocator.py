@@ -62,6 +62,12 @@ class Stand:
     shares: dict[int, int] = field(default_factory=dict)  # group -> what is left of its share
     shared: dict[int, int] = field(default_factory=dict)  # group -> units granted in this batch
 
+    def room(self, group_id: int | None) -> int:
+        """Units that this group may still have: of its share, or with everybody else of what is shared out to none."""
+        if group_id in self.shares:
+            return min(self.left, self.shares[group_id])
+        return self.left - sum(self.shares.values())
+
 
 @dataclass(slots=True)
 class Own:
@@ -271,9 +277,8 @@ def refusal(request: Request, stand: Stand | None, own: Own, *, now: datetime) -
         return LimitReached(stand.limit_each, own.units)
     if stand.left < request.quantity:
         return TooFewLeft(stand.left) if stand.left else SoldOut(stand.item_id)
-    share = stand.shares.get(request.group_id or 0)
-    if stand.shares and (share is None or share < request.quantity):
-        return ShareSoldOut(stand.item_id)
+    if stand.shares and (room := stand.room(request.group_id)) < request.quantity:
+        return TooFewLeft(room) if room > 0 else ShareSoldOut(stand.item_id)
     return None
 
 
@@ -294,7 +299,7 @@ def _decide(
     granted = Granted(no, stand.item_id, quantity, quantity * stand.price_fen, stand.due_at)
     stand.left -= quantity
     stand.granted += quantity
-    if stand.shares and request.group_id is not None:
+    if request.group_id is not None and request.group_id in stand.shares:
         stand.shares[request.group_id] -= quantity
         stand.shared[request.group_id] = stand.shared.get(request.group_id, 0) + quantity
     own.add(granted, ClaimStatus.HELD)

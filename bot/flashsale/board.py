@@ -219,14 +219,21 @@ async def mismatches(session: AsyncSession) -> list[Mismatch]:
         .group_by(SaleItem.id, SaleItem.name, SaleItem.held, SaleItem.sold)
         .having(sa.or_(SaleItem.held != held, SaleItem.sold != sold))
     )
+    theirs = (Claim.item_id == SaleShare.item_id, Claim.group_id == SaleShare.group_id)
+    taken = sa.func.coalesce(sa.func.sum(Claim.quantity), 0)
     shares = await session.execute(
-        sa.select(SaleItem.id, SaleItem.name, sa.func.sum(SaleShare.taken), SaleItem.held + SaleItem.sold)
+        sa.select(SaleItem.id, SaleItem.name, SaleShare.taken, taken)
         .join(SaleShare, SaleShare.item_id == SaleItem.id)
-        .group_by(SaleItem.id, SaleItem.name, SaleItem.held, SaleItem.sold)
-        .having(sa.func.sum(SaleShare.taken) != SaleItem.held + SaleItem.sold)
+        .join(Sale, Sale.id == SaleItem.sale_id)
+        .outerjoin(Claim, sa.and_(*theirs, Claim.status != ClaimStatus.RELEASED))
+        .where(Sale.status != SaleStatus.SETTLED)
+        .group_by(SaleItem.id, SaleItem.name, SaleShare.id, SaleShare.taken)
+        .having(SaleShare.taken != taken)
     )
     found = [Mismatch(row[0], row[1], int(row[2]), int(row[3]), int(row[4]), int(row[5])) for row in rows]
-    return found + [Mismatch(one, name, int(taken), int(both), 0, 0) for one, name, taken, both in shares]
+    return found + [
+        Mismatch(one, f"{name}（一个群的份额）", int(has), int(claimed), 0, 0) for one, name, has, claimed in shares
+    ]
 
 
 def in_words(found: Sequence[Mismatch]) -> list[str]:

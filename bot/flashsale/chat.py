@@ -1,4 +1,4 @@
-"""Claims asked for in the kf chat: written down by the turn that heard them, then claimed like everybody else's.
+"""Claims and places asked for in the kf chat: written down by the turn that heard them, then done like on the page.
 
 A turn holds a transaction that answers many conversations; a claim inside it would keep an item locked until all of
 them are done. So the line waits here, in the order it was said, and the answer leaves with its done mark.
@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.app import App
 from bot.dialogue.turn import Text, as_messages
-from bot.flashsale import sales, words
+from bot.flashsale import groups, sales, waiting, words
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.terms import Outcome, Request
+from bot.flashsale.waiting import Place
 from bot.handoff import queue
 from bot.models.conversation import Conversation
 from bot.models.sale import Channel, ClaimLine, Sale, SaleItem
@@ -40,6 +41,7 @@ async def write_down(
     member_id: int,
     item_id: int,
     quantity: int,
+    waits: bool = False,
     now: datetime,
 ) -> None:
     """Note the line in the turn's transaction; the message's own id makes it once."""
@@ -49,6 +51,7 @@ async def write_down(
         "member_id": member_id,
         "item_id": item_id,
         "quantity": quantity,
+        "waits": waits,
         "said_at": now,
     }
     await session.execute(insert(session, ClaimLine).values(values).on_conflict_do_nothing())
@@ -59,6 +62,7 @@ class ClaimLines:
 
     def __init__(self, app: App, allocator: Allocator) -> None:
         self._app, self._allocator = app, allocator
+        self._places = asyncio.Lock()  # one item is locked at a time, and briefly
 
     async def run(self) -> None:
         """Forever: rounds while there is work, then wait for a tap."""
@@ -67,7 +71,7 @@ class ClaimLines:
                 await self._app.peers.wait(TOPIC, seconds=IDLE_SECONDS)
 
     async def round(self) -> int:
-        """Claim for some lines side by side and answer them; returns how many."""
+        """Do what some lines ask for, side by side, and answer them; returns how many."""
         now = self._app.clock.now()
         async with self._app.sessions.read() as session:
             lines = (
@@ -76,7 +80,8 @@ class ClaimLines:
                 )
             ).all()
             wanted = [await self._request(session, line, now=now) for line in lines]
-        outcomes = await asyncio.gather(*(self._claim(one) for one in wanted))
+        deeds = (self._wait if line.waits else self._claim for line in lines)
+        outcomes = await asyncio.gather(*(deed(one) for deed, one in zip(deeds, wanted, strict=True)))
         settled = [(line, one) for line, one in zip(lines, outcomes, strict=True) if not isinstance(one, Busy)]
         await self._answer(settled)
         return len(settled)
@@ -93,6 +98,7 @@ class ClaimLines:
             quantity=line.quantity,
             key=line.msgid,
             channel=Channel.CHAT,
+            group_id=await groups.of_claim(session, sale, line.item_id, line.member_id),
             is_early=standing.is_early,
             is_invited=standing.is_invited,
         )
@@ -103,7 +109,14 @@ class ClaimLines:
         except ShopError as refusal:
             return refusal
 
-    async def _answer(self, settled: Sequence[tuple[ClaimLine, Outcome]]) -> None:
+    async def _wait(self, request: Request) -> Place | ShopError:
+        try:
+            async with self._places, self._app.sessions.begin() as session:
+                return await waiting.join(session, request, now=self._app.clock.now())
+        except ShopError as refusal:
+            return refusal
+
+    async def _answer(self, settled: Sequence[tuple[ClaimLine, Outcome | Place]]) -> None:
         if not settled:
             return
         now = self._app.clock.now()
@@ -115,7 +128,8 @@ class ClaimLines:
             for line, outcome in settled:
                 if line.id in done:  # else another worker has said it
                     conversation = await session.get_one(Conversation, line.conversation_id)
-                    said = words.outcome(outcome, items[line.item_id], self._app.public_url)
+                    item = items[line.item_id]
+                    said = words.answer(outcome, item, self._app.public_url)
                     await outbox.put(session, self._messages(conversation, line, said, now=now), now=now)
         self._app.peers.tap("send")
 

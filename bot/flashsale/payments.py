@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.flashsale import allocator, waiting
+from bot.flashsale.allocator import Stand
 from bot.flashsale.terms import CannotCancel, ClaimNotFound
 from bot.flashsale.waiting import SaleOffered
 from bot.models.sale import Claim, ClaimStatus, PaymentOutcome, Sale, SaleItem, SalePayment, SaleShare
@@ -61,14 +62,14 @@ async def pay(session: AsyncSession, told: Payment, *, now: datetime) -> SalePay
     claim = await session.scalar(sa.select(Claim).where(Claim.no == told.no))
     if claim is None:
         raise ClaimNotFound(told.no)
-    await allocator.lock_items(session, [claim.item_id])
+    stand = (await allocator.lock_items(session, [claim.item_id]))[claim.item_id]
     await session.refresh(claim, with_for_update=True)
     known: SalePayment | None = await session.scalar(
         sa.select(SalePayment).where(SalePayment.transaction_id == told.transaction_id)
     )
     if known is not None:
         return known
-    outcome, why = await _outcome(session, claim, told)
+    outcome, why = await _outcome(session, claim, told, stand)
     payment = SalePayment(
         transaction_id=told.transaction_id,
         claim_id=claim.id,
@@ -88,7 +89,7 @@ async def pay(session: AsyncSession, told: Payment, *, now: datetime) -> SalePay
     return payment
 
 
-async def _outcome(session: AsyncSession, claim: Claim, told: Payment) -> tuple[PaymentOutcome, str]:
+async def _outcome(session: AsyncSession, claim: Claim, told: Payment, stand: Stand) -> tuple[PaymentOutcome, str]:
     """Decide about a payment of a locked claim, and move the counters accordingly."""
     if told.paid_fen != claim.total_fen:
         return PaymentOutcome.REFUND_DUE, f"应付 {claim.total_fen} 分，付了 {told.paid_fen} 分"
@@ -102,13 +103,12 @@ async def _outcome(session: AsyncSession, claim: Claim, told: Payment) -> tuple[
         await session.execute(moved)
         claim.status, claim.paid_at = ClaimStatus.PAID, told.paid_at
         return PaymentOutcome.APPLIED, ""
-    if not await _honours(session, claim) or not await _take_share(session, claim):
+    if not await _honours(session, claim):
         return PaymentOutcome.REFUND_DUE, "超过付款时限，名额已经释放"
-    left = SaleItem.stock - SaleItem.held - SaleItem.sold
-    taken = item.where(left >= claim.quantity).values(sold=SaleItem.sold + claim.quantity).returning(SaleItem.id)
-    if await session.scalar(taken) is None:
-        await _give_share(session, claim.item_id, claim.group_id, claim.quantity)
+    if stand.room(claim.group_id) < claim.quantity:
         return PaymentOutcome.REFUND_DUE, "超过付款时限，已经没有库存"
+    await session.execute(item.values(sold=SaleItem.sold + claim.quantity))
+    await _give_share(session, claim.item_id, claim.group_id, -claim.quantity)
     claim.status, claim.paid_at = ClaimStatus.PAID, told.paid_at
     return PaymentOutcome.HONOURED, ""
 
@@ -211,17 +211,8 @@ async def _hand_on(session: AsyncSession, freed: list[Freed], *, now: datetime) 
     return [offer for item_id in sorted(units) for offer in await waiting.offer(session, item_id, now=now)]
 
 
-async def _take_share(session: AsyncSession, claim: Claim) -> bool:
-    """Whether the group's share of the item, where it has one, holds these units; they are taken from it."""
-    mine = (SaleShare.item_id == claim.item_id, SaleShare.group_id == claim.group_id)
-    if await session.scalar(sa.select(SaleShare.id).where(*mine)) is None:
-        return True
-    room = SaleShare.stock - SaleShare.taken >= claim.quantity
-    taken = sa.update(SaleShare).where(*mine, room).values(taken=SaleShare.taken + claim.quantity)
-    return await session.scalar(taken.returning(SaleShare.id)) is not None
-
-
 async def _give_share(session: AsyncSession, item_id: int, group_id: int | None, units: int) -> None:
+    """Units come back to a group's share, where the item has one for it."""
     if group_id is None:
         return
     mine = sa.update(SaleShare).where(SaleShare.item_id == item_id, SaleShare.group_id == group_id)

@@ -60,8 +60,8 @@ async def join(session: AsyncSession, request: Request, *, now: datetime) -> Pla
         raise SaleOver
     if not request.is_invited:
         raise NotInvited
-    if stand.left:
-        raise StockIsBack(stand.left)
+    if (room := stand.room(request.group_id)) > 0:
+        raise StockIsBack(room)
     await _check_own(session, request, stand)
     values = {
         "item_id": request.item_id,
@@ -118,7 +118,7 @@ async def offer(session: AsyncSession, item_id: int, *, now: datetime) -> list[S
     """Give what is left of a locked item to those who wait, in their order, as claims that they have to pay.
 
     Who wants more than is left is offered what there is. Who got a unit elsewhere meanwhile is passed over for good.
-    Who waits for the share of a group that has nothing now keeps their place.
+    Who waits for the share of a group that has nothing now keeps their place: others' units are not theirs.
     """
     sale = (
         await session.scalars(sa.select(Sale).join(SaleItem, SaleItem.sale_id == Sale.id).where(SaleItem.id == item_id))
@@ -135,9 +135,8 @@ async def offer(session: AsyncSession, item_id: int, *, now: datetime) -> list[S
         for waiter in waiters:
             if not stand.left:
                 break
-            share = stand.shares.get(waiter.group_id or 0, 0) if stand.shares else stand.left
             room = await _room(session, waiter, stand)
-            if units := min(room, share):
+            if (units := min(room, stand.room(waiter.group_id))) > 0:
                 made.append(await _hold(session, waiter, stand, units, now=now))
                 stand.left -= units
                 waiter.status, waiter.ended_at = WaiterStatus.OFFERED, now
@@ -185,7 +184,7 @@ async def _hold(session: AsyncSession, waiter: Waiter, stand: Stand, units: int,
     await session.execute(sa.insert(Claim).values(allocator.row_of(request, granted, now=now)))
     held = sa.update(SaleItem).where(SaleItem.id == waiter.item_id).values(held=SaleItem.held + units)
     await session.execute(held.execution_options(synchronize_session=False))
-    if stand.shares and waiter.group_id is not None:
+    if waiter.group_id is not None and waiter.group_id in stand.shares:
         share = sa.update(SaleShare).where(SaleShare.item_id == waiter.item_id, SaleShare.group_id == waiter.group_id)
         await session.execute(share.values(taken=SaleShare.taken + units).execution_options(synchronize_session=False))
         stand.shares[waiter.group_id] -= units

@@ -3,7 +3,7 @@
 import logging
 
 from bot.app import App
-from bot.flashsale import board, notices, payments, sales
+from bot.flashsale import board, merging, notices, payments, sales
 from bot.flashsale.allocator import Allocator
 from bot.metrics import ALERTS
 
@@ -42,8 +42,10 @@ class SaleWatch:
         return len(freed) + moved
 
     async def check(self) -> None:
-        """Forever: look whether held, sold and left add up to the stock, and alarm when they do not."""
+        """Forever: bring home what merges left behind; look whether held, sold and left add up, and alarm if not."""
         while True:
+            async with self._app.sessions.begin() as session:
+                await merging.settle_stray(session, now=self._app.clock.now())
             async with self._app.sessions.read() as session:
                 found = await board.mismatches(session)
             for line in board.in_words(found):

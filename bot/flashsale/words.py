@@ -6,6 +6,7 @@ from datetime import datetime
 from bot import texts
 from bot.flashsale.board import ClaimView, ItemView
 from bot.flashsale.terms import Granted, NotOpenYet, Outcome, SoldOut, UnpaidClaim
+from bot.flashsale.waiting import Place
 from bot.models.sale import ClaimStatus, PaymentOutcome, Sale, SaleItem
 from crm.base.clock import SHANGHAI
 from crm.base.errors import ShopError
@@ -39,8 +40,10 @@ def sale(one: Sale, items: Sequence[ItemView], public_url: str, *, now: datetime
     return "\n".join([head, *lines, *_link(public_url, f"/h5/sales/{one.code}")])
 
 
-def outcome(what: Outcome, item: SaleItem, public_url: str) -> str:
-    """The answer to a line like 抢 A1."""
+def answer(what: Outcome | Place, item: SaleItem, public_url: str) -> str:
+    """The answer to a line like 抢 A1 or 排队 A1."""
+    if isinstance(what, Place):
+        return texts.SALE_WAITING.format(item=item.name, number=what.number)
     if isinstance(what, Granted):
         return _granted(what.no, item.name, what.quantity, what.total_fen, what.pay_due_at, public_url)
     if isinstance(what, UnpaidClaim):

@@ -133,6 +133,12 @@ class Claim(Base):
             sqlite_where=sa.text("status = 'held'"),
             postgresql_where=sa.text("status = 'held'"),
         ),
+        sa.Index(
+            "ix_claims_came_from",
+            "came_from",
+            sqlite_where=sa.text("came_from IS NOT NULL"),
+            postgresql_where=sa.text("came_from IS NOT NULL"),
+        ),
         sa.CheckConstraint("quantity > 0", name="quantity_positive"),
         sa.CheckConstraint("(status = 'paid') = (paid_at IS NOT NULL)", name="paid_has_its_instant"),
     )
@@ -150,6 +156,7 @@ class Claim(Base):
     pay_due_at: Mapped[datetime]  # exclusive
     paid_at: Mapped[datetime | None]
     released_at: Mapped[datetime | None]
+    came_from: Mapped[int | None]  # member id: who claimed, before a merge
 
 
 class WaiterStatus(StrEnum):
@@ -172,6 +179,12 @@ class Waiter(Base):
             postgresql_where=sa.text("status = 'waiting'"),
         ),
         sa.Index(None, "member_id"),
+        sa.Index(
+            "ix_sale_waiters_came_from",
+            "came_from",
+            sqlite_where=sa.text("came_from IS NOT NULL"),
+            postgresql_where=sa.text("came_from IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -182,6 +195,7 @@ class Waiter(Base):
     status: Mapped[WaiterStatus] = mapped_column(default=WaiterStatus.WAITING)
     since: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    came_from: Mapped[int | None]  # member id: who joined, before a merge
 
 
 class PaymentOutcome(StrEnum):
@@ -208,7 +222,7 @@ class SalePayment(Base):
 
 
 class ClaimLine(Base):
-    """A line like "抢 A1 x2", written down in the turn that heard it; the claim and its answer follow."""
+    """A line like "抢 A1 x2" or "排队 A1", written down in the turn that heard it; the deed and its answer follow."""
 
     __tablename__ = "claim_lines"
     __table_args__ = (
@@ -227,5 +241,6 @@ class ClaimLine(Base):
     member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"))
     item_id: Mapped[int] = mapped_column(sa.ForeignKey("sale_items.id"))
     quantity: Mapped[int]
+    waits: Mapped[bool] = mapped_column(default=False)  # asks for a place in the queue
     said_at: Mapped[datetime]
     done_at: Mapped[datetime | None]

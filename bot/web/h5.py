@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from bot import texts
-from bot.flashsale import board, notices, payments, sales, waiting
+from bot.flashsale import board, groups, notices, payments, sales, waiting
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.board import ClaimView, ItemView
 from bot.flashsale.terms import ClaimNotFound, ItemNotFound, QuantityInvalid, Request, SaleNotFound
@@ -176,7 +176,7 @@ class SalePages:
                 raise ItemNotFound(form.get("item", "")[:8])
             standing = await sales.standing(session, sale, visitor.member_id, now=now)
             link = request.query.get("g", "") or form.get("g", "")
-            group_id = await sales.group_by_link(session, sale, link[:8], visitor.member_id) if link else None
+            group_id = await groups.of_claim(session, sale, item.item_id, visitor.member_id, link=link)
         return Request(
             item_id=item.item_id,
             member_id=visitor.member_id,

@@ -3,9 +3,8 @@
 from bot import texts
 from bot.dialogue.router import Router, Says, from_customer, says
 from bot.dialogue.turn import Reply, Turn
-from bot.flashsale import board, chat, sales, waiting, words
-from bot.flashsale.terms import MOST, ItemNotFound, QuantityInvalid, Request
-from bot.models.sale import Channel, Sale
+from bot.flashsale import board, chat, sales, words
+from bot.flashsale.terms import MOST, ItemNotFound, QuantityInvalid
 
 router = Router("sale")
 ITEM = r"(?P<item>[A-Za-z]{1,4}\d{1,4})"
@@ -26,25 +25,7 @@ async def list_sales(turn: Turn) -> Reply:
 
 @router.on(from_customer, says(rf"(?:我)?(?:要)?(?:抢|秒)(?:购|杀)?\s*{ITEM}{COUNT}"))
 async def claim(turn: Turn, item: str, count: str) -> Reply:
-    """The claim's answer follows from chat.ClaimLines, so that this turn keeps nobody waiting."""
-    quantity = int(count or 1)
-    if not 0 < quantity <= MOST:
-        raise QuantityInvalid(quantity)
-    try:
-        wanted = await sales.find_item(turn.session, item, now=turn.now)
-    except ItemNotFound:
-        return Reply.text(texts.SALE_NO_ITEM.format(item=item.upper()))
-    await chat.write_down(
-        turn.session,
-        msgid=turn.inbound.msgid,
-        conversation=turn.conversation,
-        member_id=turn.member.id,
-        item_id=wanted.id,
-        quantity=quantity,
-        now=turn.now,
-    )
-    turn.app.peers.tap(chat.TOPIC)
-    return Reply()
+    return await _write_down(turn, item, count, waits=False)
 
 
 @router.on(from_customer, says(r"(?:查看?|看看?)?(?:一下)?我的秒杀|我抢到了?(?:什么|吗)"))
@@ -60,19 +41,27 @@ async def mine(turn: Turn) -> Reply:
 
 @router.on(from_customer, says(rf"(?:我要)?(?:排队|候补)\s*{ITEM}{COUNT}"))
 async def wait(turn: Turn, item: str, count: str) -> Reply:
+    return await _write_down(turn, item, count, waits=True)
+
+
+async def _write_down(turn: Turn, item: str, count: str, *, waits: bool) -> Reply:
+    """The deed and its answer follow from chat.ClaimLines, so that this turn keeps nobody waiting."""
+    quantity = int(count or 1)
+    if not 0 < quantity <= MOST:
+        raise QuantityInvalid(quantity)
     try:
         wanted = await sales.find_item(turn.session, item, now=turn.now)
     except ItemNotFound:
         return Reply.text(texts.SALE_NO_ITEM.format(item=item.upper()))
-    sale = await turn.session.get_one(Sale, wanted.sale_id)
-    standing = await sales.standing(turn.session, sale, turn.member.id, now=turn.now)
-    request = Request(
-        item_id=wanted.id,
+    await chat.write_down(
+        turn.session,
+        msgid=turn.inbound.msgid,
+        conversation=turn.conversation,
         member_id=turn.member.id,
-        quantity=int(count or 1),
-        key=turn.inbound.msgid,
-        channel=Channel.CHAT,
-        is_invited=standing.is_invited,
+        item_id=wanted.id,
+        quantity=quantity,
+        waits=waits,
+        now=turn.now,
     )
-    place = await waiting.join(turn.session, request, now=turn.now)
-    return Reply.text(texts.SALE_WAITING.format(item=wanted.name, number=place.number))
+    turn.app.peers.tap(chat.TOPIC)
+    return Reply()

@@ -25,7 +25,7 @@ ACTS = ["claim", "pay", "wait", "release", "give_back"] * 2 + ["wait", "later", 
 
 @dataclass
 class Story:
-    """A sale of two items, one shared out to two groups, and what may happen to it. who, what, units: any number."""
+    """A sale of two items, one shared out to two of three groups, and what may happen. who, what, units: any number."""
 
     stall: Stall
     items: list[SaleItem]
@@ -34,7 +34,7 @@ class Story:
     merges: list[tuple[int, int]] = field(default_factory=list)  # whose reaction has not run
 
     def wish(self, who: int, what: int, units: int) -> Any:
-        item, group = self.items[what % 2], self.groups[who % 2] if what % 2 else None
+        item, group = self.items[what % 2], self.groups[who % 3] if what % 2 else None
         return self.stall.request(item, self.people[who % PEOPLE], units % LIMITS[what % 2] + 1, group_id=group)
 
     async def claim(self, who: int, what: int, units: int) -> None:
@@ -125,11 +125,11 @@ def summed(units: Counter[tuple[int, int]], persons: dict[int, int]) -> Counter[
 
 
 async def begin(stall: Stall) -> Story:
-    people, groups = await stall.members(PEOPLE), [(await stall.make.group()).id for _ in range(2)]
-    shares = dict.fromkeys(groups, 1)
+    people, groups = await stall.members(PEOPLE), [(await stall.make.group()).id for _ in range(3)]
+    shares = dict.fromkeys(groups[:2], 1)
     made = await stall.sale(
         item("A1", stock=1, limit_each=LIMITS[0]),
-        item("A2", stock=2, limit_each=LIMITS[1], shares=shares),
+        item("A2", stock=3, limit_each=LIMITS[1], shares=shares),
         group_ids=groups,
     )
     async with stall.sessions.begin() as session:  # longer than any story
