@@ -54,7 +54,7 @@ from bot.wecom.crypto import Envelope
 from bot.wecom.inbox import InboxWorker
 from bot.wecom.kf_chat import KfChat
 from bot.wecom.limits import Limiter
-from bot.wecom.mass_sends import MassSends
+from bot.wecom.mass_sends import GROUPS, MassSends
 from bot.wecom.puller import Puller
 from bot.wecom.sender import Sender
 from bot.wecom.sending import lane_table
@@ -170,6 +170,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
     """What goes on in the background of a worker."""
     app, client = service.app, service.client
     mass_sends = MassSends(client.broadcasts, app)
+    group_sends = MassSends(client.broadcasts, app, GROUPS)
     sender = Sender(
         app.sessions,
         app.peers,
@@ -181,6 +182,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
             mark_tags=TagMarks(client.tags, app.sessions, app.clock).send,
             late_answers=late_answers(client.aibot, app.sessions, app.clock),
             broadcast=mass_sends.send,
+            group_broadcast=group_sends.send,
         ),
         gate=app.gate,
     )
@@ -207,6 +209,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "engine": Worker(*shared, gate=app.gate, kf=KfChat()).run,
         "schedule": Scheduler(*shared).run,
         "mass_sends": mass_sends.run,
+        "group_sends": group_sends.run,
         "sales": sale_watch.run,
         "sale_sums": sale_watch.check,
         "claim_lines": ClaimLines(app, service.allocator).run,

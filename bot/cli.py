@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bot import logs, reports, schema
 from bot.bootstrap import running
-from bot.commands import account, api_keys, bills, campaigns, imports, member, referral, sale
+from bot.commands import account, api_keys, bills, campaigns, groups, imports, member, referral, sale
 from bot.commands.loyalty import loyalty_command
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
@@ -48,6 +48,7 @@ cli.add_typer(api_keys.cli, name="api-key")
 cli.add_typer(bills.cli, name="bills")
 cli.add_typer(account.cli, name="account")
 cli.command("audit")(account.audit_command)
+cli.add_typer(groups.cli, name="groups")
 cli.command("loyalty")(loyalty_command)
 cli.command("stop")(stop_command)
 cli.command("resume")(resume_command)

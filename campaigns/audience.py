@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import days, deliveries, experiments, guards
-from campaigns.definition import CampaignWrong, Definition
+from campaigns import days, deliveries, experiments, group_audience, guards
+from campaigns.definition import CampaignWrong, Definition, Groups
 from campaigns.guard_rules import Channel, Gate
 from campaigns.models.campaign import Delivery, DeliveryStatus
 from crm import conditions, segment_compiler, segments
@@ -35,7 +35,8 @@ class Reach:
     selected: int  # in the segment
     holdout: int
     refused: Mapping[str, int] = field(default_factory=dict)  # by the gate's reason
-    without_contact: int = 0  # in nobody's contacts, so that no mass send gets there
+    without_contact: int = 0  # in nobody's contacts, or groups without an owner, so that no mass send gets there
+    are_groups: bool = False  # the numbers count customer groups, not members
 
     @property
     def reached(self) -> int:
@@ -145,6 +146,8 @@ async def preview(
     session: AsyncSession, definition: Definition, *, campaign_id: int = 0, gate: Gate, now: datetime
 ) -> Reach:
     """Whom it would reach now. Walks the windows a run would walk, so it takes as long as planning does."""
+    if definition.groups is not None:
+        return await _preview_groups(session, definition.groups, gate=gate, now=now)
     definition = await look_up(session, definition)
     everybody = sa.select(sa.func.count()).select_from(Member).where(*segment_compiler.living(Member))
     found = segment_compiler.member_ids(definition.condition, now=now)
@@ -168,6 +171,19 @@ async def preview(
     return Reach(int(await session.scalar(everybody) or 0), selected, holdout, dict(refused), without)
 
 
+async def _preview_groups(session: AsyncSession, wanted: Groups, *, gate: Gate, now: datetime) -> Reach:
+    chosen = await group_audience.select(session, wanted)
+    without = [one for one in chosen if one.owner_id is None]
+    asked = [one.group_id for one in chosen if one.owner_id is not None]
+    decisions = await guards.judge_groups(session, gate, asked, now=now)
+    refused = Counter(one.code for one in decisions.values() if not one.is_allowed)
+    everybody = await group_audience.living(session)
+    return Reach(everybody, len(chosen), 0, dict(refused), len(without), are_groups=True)
+
+
 async def size(session: AsyncSession, definition: Definition, *, now: datetime) -> int:
-    """How many the segment selects."""
+    """How many people it selects: of groups those in them, once, and no fewer than there are groups."""
+    if definition.groups is not None:
+        chosen = await group_audience.select(session, definition.groups)
+        return max(len(chosen), await group_audience.people(session, [one.group_id for one in chosen]))
     return await segments.count(session, (await look_up(session, definition)).condition, now=now)

@@ -5,15 +5,13 @@ platform, so a task of unknown outcome is looked for there before it is asked fo
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import definition, deliveries, guards, messages
-from campaigns.definition import Definition, Message
+from campaigns import definition, deliveries, guards, messages, staff_tasks
+from campaigns.definition import Definition
 from campaigns.guard_rules import Channel, Decision, Gate, Verdict
 from campaigns.models.campaign import (
     Batch,
@@ -27,6 +25,19 @@ from campaigns.models.campaign import (
     Run,
     RunStatus,
 )
+from campaigns.staff_tasks import (
+    AWAKE,
+    LEAST_DEADLINE,
+    LOOK_AGAIN,
+    LOOK_AT_OUTBOX,
+    OPEN_ONES,
+    POLL_FIRST,
+    Copied,
+    Look,
+    Result,
+    Task,
+    end,
+)
 from crm.base import outbox
 from crm.base.db import is_among
 from crm.base.ids import dedupe_key
@@ -35,53 +46,7 @@ from crm.models.member import Staff
 
 LANE = "broadcast"
 TOGETHER = 10_000  # external_userids of one task
-LEAST_DEADLINE = timedelta(minutes=10)
-LOOK_AGAIN = timedelta(minutes=1)  # the gate does not know until when it holds somebody
-LOOK_AT_OUTBOX = timedelta(seconds=10)
-POLL_FIRST, POLL_MOST = timedelta(minutes=1), timedelta(minutes=30)
-NOT_FOUND_AFTER = timedelta(minutes=2)  # a task of unknown outcome that the platform does not list by then never was
-AWAKE = timedelta(minutes=10)
 _quiet = {"synchronize_session": False}
-_OPEN_ONES = (BroadcastStatus.WAITING, BroadcastStatus.ASKED, BroadcastStatus.CONFIRMED)
-
-
-class Copied(StrEnum):
-    """What the platform says about one copy."""
-
-    NOT_YET = "not_yet"
-    SENT = "sent"
-    NO_LONGER_CONTACT = deliveries.NO_LONGER_CONTACT
-    LIMIT_REACHED = deliveries.LIMIT_REACHED
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    external_userid: str
-    copied: Copied
-    sent_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A broadcast as the edge asks the platform for it, or asks about it."""
-
-    id: int
-    sender: str  # userid
-    msgid: str | None
-    message: Message
-    waiting_since: datetime
-    external_userids: tuple[str, ...] = ()
-    campaign: str = ""
-
-
-class Look(StrEnum):
-    """What the edge does about a broadcast now."""
-
-    NOTHING = "nothing"
-    FIND = "find"  # nobody knows whether it was asked for
-    ASK = "ask"  # how far it is
-    REMIND = "remind"  # too, and remind the sender
-    TAKE_BACK = "take_back"  # its time is over, or the campaign was cancelled
 
 
 def gate_ref(broadcast_id: int) -> str:
@@ -195,7 +160,7 @@ async def ready(session: AsyncSession, broadcast_id: int, *, now: datetime) -> T
     await _give_back(session, run.id, out, due=dict.fromkeys(out, now))
     left = tuple(external for one, external in copies.items() if one in going)
     if not left:
-        _end(broadcast, BroadcastStatus.DONE, now=now)
+        end(broadcast, BroadcastStatus.DONE, now=now)
         await session.flush()
         return None
     return _task(broadcast, run, campaign, sender, left)
@@ -246,24 +211,15 @@ def asked(task: Task, msgid: str, unreachable: Collection[str], *, now: datetime
 # Followed
 
 
-async def claim_due(session: AsyncSession, *, now: datetime, limit: int = 50) -> list[int]:
+async def claim_due(session: AsyncSession, *, now: datetime) -> list[int]:
     """Broadcasts that are looked at now, by us alone for a minute."""
-    due = (
-        sa.select(Broadcast.id)
-        .where(Broadcast.poll_at <= now)
-        .order_by(Broadcast.poll_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    taken = sa.update(Broadcast).where(Broadcast.id.in_(sa.select(due.c.id))).values(poll_at=now + POLL_FIRST)
-    return sorted(await session.scalars(taken.returning(Broadcast.id), execution_options=_quiet))
+    return await staff_tasks.claim_due(session, Broadcast, now=now)
 
 
 async def look(session: AsyncSession, broadcast_id: int, *, now: datetime) -> tuple[Look, Task] | None:
     """What is to be done about a broadcast at the platform. What our own outbox knows is settled here."""
     row = await _find(session, broadcast_id, locks=True)
-    if row is None or row[0].status not in _OPEN_ONES:
+    if row is None or row[0].status not in OPEN_ONES:
         return None
     broadcast, run, campaign, sender = row
     told = definition.read(run.definition)
@@ -272,7 +228,7 @@ async def look(session: AsyncSession, broadcast_id: int, *, now: datetime) -> tu
         what = await _look_at_outbox(session, broadcast, now=now)
     elif is_over or (broadcast.asked_at or now) + told.confirm_within <= now:
         what = Look.TAKE_BACK
-    elif _reminds(broadcast, told, now):
+    elif staff_tasks.reminds(broadcast, told.remind_after, now):
         what = Look.REMIND
     else:
         what = Look.ASK
@@ -281,27 +237,15 @@ async def look(session: AsyncSession, broadcast_id: int, *, now: datetime) -> tu
     return what, _task(broadcast, run, campaign, sender, copies)
 
 
-def _reminds(broadcast: Broadcast, told: Definition, now: datetime) -> bool:
-    if broadcast.status is not BroadcastStatus.ASKED or broadcast.asked_at is None:
-        return False
-    return broadcast.reminders < len(told.remind_after) and (
-        now >= broadcast.asked_at + told.remind_after[broadcast.reminders]
-    )
-
-
 async def _look_at_outbox(session: AsyncSession, broadcast: Broadcast, *, now: datetime) -> Look:
     """What became of the message that asks for it. Taken back, or refused in the last moment: all are planned again."""
-    message = (
-        await session.execute(
-            sa.select(OutboxRow.status, OutboxRow.error).where(OutboxRow.dedupe_key == broadcast.outbox_key)
-        )
-    ).one()
-    if message.status is Status.UNKNOWN:
+    status, error = await staff_tasks.outbox_says(session, broadcast)
+    if status is Status.UNKNOWN:
         return Look.FIND
-    if message.status is Status.DEAD:
-        await lose(session, broadcast.id, message.error or deliveries.NOT_SENT, now=now)
-    elif message.status in (Status.CANCELLED, Status.SENT):
-        await plan_again(session, broadcast.id, message.error or "taken back", now=now)
+    if status is Status.DEAD:
+        await lose(session, broadcast.id, error or deliveries.NOT_SENT, now=now)
+    elif status in (Status.CANCELLED, Status.SENT):
+        await plan_again(session, broadcast.id, error or "taken back", now=now)
     return Look.NOTHING
 
 
@@ -312,7 +256,7 @@ async def plan_again(session: AsyncSession, broadcast_id: int, why: str, *, now:
     await guards.release(session, gate_ref(broadcast_id), code="gate.not_sent")
     await _give_back(session, broadcast.run_id, left, due=dict.fromkeys(left, now))
     broadcast.error = why[:500]
-    _end(broadcast, BroadcastStatus.FAILED, now=now)
+    end(broadcast, BroadcastStatus.FAILED, now=now)
     await session.flush()
 
 
@@ -321,8 +265,7 @@ async def never_was(session: AsyncSession, broadcast_id: int, *, now: datetime) 
     row = await _find(session, broadcast_id, locks=True)
     if row is None or row[0].status is not BroadcastStatus.WAITING:
         return False
-    message = await session.scalar(sa.select(OutboxRow.settled_at).where(OutboxRow.dedupe_key == row[0].outbox_key))
-    if message is None or now - message < NOT_FOUND_AFTER:
+    if not await staff_tasks.was_long_ago(session, row[0], now=now):
         return False
     await plan_again(session, broadcast_id, "not at the platform", now=now)
     return True
@@ -348,11 +291,11 @@ async def take_results(
 ) -> None:
     """What the platform says by now. is_over: it was taken back there, so nothing more will come."""
     row = await _find(session, broadcast_id, locks=True)
-    if row is None or row[0].status not in _OPEN_ONES:
+    if row is None or row[0].status not in OPEN_ONES:
         return
     broadcast, run = row[0], row[1]
     member_of = {one.external_userid: one.member_id for one in await _copies(session, broadcast_id)}
-    said = {member_of[one.external_userid]: one for one in results if one.external_userid in member_of}
+    said = {member_of[one.recipient]: one for one in results if one.recipient in member_of}
     sent_at = {one: said[one].sent_at or confirmed_at or now for one in said if said[one].copied is Copied.SENT}
     await deliveries.sent(session, run.id, sent_at)
     capped = [one for one in said if said[one].copied is Copied.LIMIT_REACHED]
@@ -368,20 +311,12 @@ async def take_results(
     if confirmed_at is not None and broadcast.confirmed_at is None:
         broadcast.confirmed_at, broadcast.status = confirmed_at, BroadcastStatus.CONFIRMED
     if is_over or not left:
-        _end(broadcast, BroadcastStatus.DONE, now=now)
+        end(broadcast, BroadcastStatus.DONE, now=now)
     else:
-        broadcast.poll_at = _next_look(broadcast, definition.read(run.definition), now)
+        told = definition.read(run.definition)
+        ends_at = (broadcast.asked_at or now) + told.confirm_within
+        broadcast.poll_at = staff_tasks.next_look(broadcast, told.remind_after, ends_at, now)
     await session.flush()
-
-
-def _next_look(broadcast: Broadcast, told: Definition, now: datetime) -> datetime:
-    """The older the task, the more seldom; but when a reminder or the end of its time is due, then."""
-    asked_at = broadcast.asked_at or now
-    usual = now + min(max((now - asked_at) / 10, POLL_FIRST), POLL_MOST)
-    times = [asked_at + told.confirm_within]
-    if broadcast.status is BroadcastStatus.ASKED:
-        times += [asked_at + after for after in told.remind_after[broadcast.reminders :]]
-    return max(now + LOOK_AT_OUTBOX, min([usual, *times]))  # never at once: a call that fails is not hammered
 
 
 async def _tell_gate(
@@ -419,7 +354,7 @@ async def lose(session: AsyncSession, broadcast_id: int, reason: str, *, now: da
     await guards.release(session, gate_ref(broadcast_id), code="gate.not_sent")
     await deliveries.failed(session, broadcast.run_id, left, reason)
     broadcast.error = reason[:500]
-    _end(broadcast, BroadcastStatus.FAILED, now=now)
+    end(broadcast, BroadcastStatus.FAILED, now=now)
     await session.flush()
 
 
@@ -435,7 +370,3 @@ async def look_soon(session: AsyncSession, run_id: int, *, now: datetime) -> Non
     """Have the open broadcasts of a run looked at now."""
     mine = sa.update(Broadcast).where(Broadcast.run_id == run_id, Broadcast.poll_at.is_not(None))
     await session.execute(mine.values(poll_at=now), execution_options=_quiet)
-
-
-def _end(broadcast: Broadcast, status: BroadcastStatus, *, now: datetime) -> None:
-    broadcast.status, broadcast.poll_at, broadcast.ended_at = status, None, now

@@ -145,12 +145,28 @@ class Trigger(Part):
         return f"{at.minute} {at.hour} * * *"
 
 
+class Groups(Part):
+    """Customer groups instead of members: those that satisfy each part that is given. A name may have a * in it."""
+
+    names: tuple[Name, ...] = Field((), max_length=500)  # or chat_ids
+    tags: tuple[Name, ...] = Field((), max_length=50)
+    owners: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field((), max_length=500)
+    all: bool = False  # every living group
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if self.all == bool(self.names or self.tags or self.owners):
+            raise ValueError("写 names、tags、owners 里的几样，或者只写 all: true")
+        return self
+
+
 class Definition(Part):
     """A campaign. Exactly one of starts_at (one_off), every (recurring) and on (triggered) says when."""
 
     kind: Kind
     segment: Name | None = None  # by name; or
-    audience: dict[str, Any] | None = None  # the condition itself
+    audience: dict[str, Any] | None = None  # the condition itself; or
+    groups: Groups | None = None  # not to members, but into customer groups
     starts_at: Instant | None = None
     ends_at: Instant | None = None
     every: str | None = None  # cron, shop-local
@@ -172,8 +188,10 @@ class Definition(Part):
 
     @model_validator(mode="after")
     def _says_whom_and_when(self) -> Self:
-        if (self.segment is None) == (self.audience is None):
-            raise ValueError("写 segment（人群的名字）或 audience（条件），只写一个")
+        if [self.segment, self.audience, self.groups].count(None) != 2:
+            raise ValueError("写 segment（人群的名字）、audience（条件）或 groups（客户群），只写一个")
+        if self.groups is not None and (reason := self._unfit_for_groups()):
+            raise ValueError(reason)
         wanted = {Kind.ONE_OFF: "starts_at", Kind.RECURRING: "every", Kind.TRIGGERED: "on"}[self.kind]
         if getattr(self, wanted) is None:
             raise ValueError(f"{self.kind.value} 要写 {wanted}")
@@ -183,6 +201,14 @@ class Definition(Part):
         if self.starts_at and self.ends_at and _aware(self.ends_at) <= _aware(self.starts_at):
             raise ValueError("ends_at 不在 starts_at 之后")
         return self
+
+    def _unfit_for_groups(self) -> str:
+        """What a post into groups cannot have: a group is not a person."""
+        if self.kind is Kind.TRIGGERED:
+            return "发到群里的活动不能由会员的事触发，kind 写 one_off 或 recurring"
+        if self.tiers or self.holdout_percent:
+            return "发到群里的活动不写 tiers 和 holdout_percent：群里的人看到的是同一段话"
+        return "发到群里只能走企业群发，channels 写 [broadcast]" if self.channels != (Channel.BROADCAST,) else ""
 
     @property
     def starts(self) -> datetime | None:

@@ -1,7 +1,7 @@
 """Deliveries: what the gate said about each, and how each came to its end."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,12 +60,17 @@ async def figures(session: AsyncSession, run_id: int) -> dict[str, Any]:
         .where(Delivery.run_id == run_id)
         .group_by(Delivery.status, Delivery.reason)
     )
+    return count(rows)
+
+
+def count(rows: Iterable[Any]) -> dict[str, Any]:
+    """Rows of status, reason and how many, together."""
     by_status: defaultdict[str, int] = defaultdict(int)
     reasons: defaultdict[str, int] = defaultdict(int)
-    for status, reason, count in rows:
-        by_status[status.value] += count
+    for status, reason, many in rows:
+        by_status[status.value] += many
         if reason is not None and status is not DeliveryStatus.HOLDOUT:
-            reasons[reason] += count
+            reasons[reason] += many
     return {"total": sum(by_status.values()), "by_status": dict(by_status), "reasons": dict(reasons)}
 
 

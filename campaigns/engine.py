@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, broadcasts, definition, deliveries, messages
+from campaigns import audience, broadcasts, definition, deliveries, group_posts, group_runs, messages
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.draining import take_back_letters
 from campaigns.models.campaign import (
@@ -23,6 +23,7 @@ from campaigns.models.campaign import (
     Run,
     RunStatus,
 )
+from campaigns.models.group_post import PostStatus
 from campaigns.words import Words
 from campaigns.words import read as read_words
 from crm.base import events
@@ -256,6 +257,7 @@ async def resume(session: AsyncSession, campaign_id: int, *, now: datetime) -> C
     await session.execute(awake, execution_options=_quiet)
     for run_id in await _open_runs(session, campaign_id):
         await broadcasts.look_soon(session, run_id, now=now)
+        await group_posts.go_on(session, group_runs.ref(run_id), now=now)
     return campaign
 
 
@@ -287,6 +289,7 @@ async def answer(session: AsyncSession, run_id: int, *, fires: bool, now: dateti
         run.status, run.ticked_at, run.asks_because = RunStatus.SENDING if is_planned else RunStatus.PLANNING, now, ""
         await session.flush()
         await broadcasts.look_soon(session, run_id, now=now)
+        await group_posts.go_on(session, group_runs.ref(run_id), now=now)
     await session.refresh(run)
     return run
 
@@ -300,11 +303,13 @@ async def _take_back(session: AsyncSession, campaign: Campaign, *, now: datetime
     for run_id in await _open_runs(session, campaign.id):
         await broadcasts.take_back_waiting(session, run_id, now=now)
         await take_back_letters(session, run_id, now=now)
+        await group_posts.stop(session, group_runs.ref(run_id), PostStatus.PAUSED, now=now)
 
 
 async def _cancel_run(session: AsyncSession, run_id: int, *, now: datetime) -> None:
     await broadcasts.take_back_waiting(session, run_id, now=now)
     await take_back_letters(session, run_id, now=now)
+    await group_posts.stop(session, group_runs.ref(run_id), PostStatus.CANCELLED, now=now)
     await deliveries.close(session, run_id, deliveries.CANCELLED)
     await session.execute(sa.update(Batch).where(Batch.run_id == run_id).values(due_at=None), execution_options=_quiet)
     await broadcasts.look_soon(session, run_id, now=now)

@@ -84,6 +84,13 @@ async def admit(
     return decisions
 
 
+async def judge_groups(
+    session: AsyncSession, gate: Gate, group_ids: Collection[int], *, now: datetime
+) -> dict[int, Decision]:
+    """What the gate would say about a 企业群发 into each of these groups; nothing is reserved."""
+    return await _judge_groups(session, gate, dict.fromkeys(group_ids, ""), now=now, locks=False)
+
+
 async def admit_groups(
     session: AsyncSession, gate: Gate, wanted: Mapping[int, str], *, now: datetime
 ) -> dict[int, Decision]:
@@ -125,6 +132,12 @@ async def going(session: AsyncSession, ref: str) -> list[int]:
     """The members whom a message under this reference still goes to."""
     mine = sa.select(Touch.member_id).where(Touch.ref == ref, Touch.state == PassState.PENDING)
     return list(await session.scalars(mine.order_by(Touch.member_id)))
+
+
+async def going_groups(session: AsyncSession, ref: str) -> list[int]:
+    """The groups into which a message under this reference still goes."""
+    mine = sa.select(QuotaUse.group_id).where(QuotaUse.ref == ref, QuotaUse.state == PassState.PENDING)
+    return [one for one in await session.scalars(mine.order_by(QuotaUse.group_id)) if one is not None]
 
 
 def sent(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
+from campaigns.models.group_post import GroupCopy, GroupPost, GroupTask
 from campaigns.models.offer import Coupon, Ladder, LadderGift, Offer, OfferTaken
 from campaigns.models.referral import (
     ReferralInvitation,
@@ -77,6 +78,9 @@ NOBODY: dict[type[Any], str] = {
     Broadcast: "a task of the staff's",
     Campaign: "the shop's own plans",
     CommunityTask: "what the shop asks everybody",
+    GroupCopy: "a group as a whole",
+    GroupPost: "the shop's own plans",
+    GroupTask: "a task of the staff's",
     Ladder: "what the shop promises",
     Offer: "what the shop promises",
     PlanTerms: "what the shop promises",

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import deliveries
+from campaigns import deliveries, group_posts, group_runs
+from campaigns.group_posts import Stand
 from campaigns.models.campaign import Broadcast, Copy, Delivery, DeliveryStatus, Run
 from crm.models.member import Staff
 
@@ -65,12 +66,43 @@ async def figures(session: AsyncSession, campaign_id: int) -> dict[str, Any]:
     """All runs of a campaign together: deliveries by status and by reason. Finished runs were counted at their end."""
     together: dict[str, Any] = {"total": 0, "by_status": {}, "reasons": {}}
     for run in await _runs(session, campaign_id):
-        found = run.figures or await deliveries.figures(session, run.id)
+        found = run.figures or await _counted(session, run)
         together["total"] += found["total"]
         for part in ("by_status", "reasons"):
             for name, count in found[part].items():
                 together[part][name] = together[part].get(name, 0) + count
     return together
+
+
+async def _counted(session: AsyncSession, run: Run) -> dict[str, Any]:
+    if "groups" in run.definition:
+        return await group_posts.figures(session, group_runs.ref(run.id))
+    return await deliveries.figures(session, run.id)
+
+
+async def by_owner(session: AsyncSession, campaign_id: int) -> list[StaffReport]:
+    """by_staff() of a campaign into groups: counts are groups."""
+    found: dict[str, list[Stand]] = {}
+    for ref in await group_runs.of_campaign(session, campaign_id):
+        known = await group_posts.progress(session, ref)
+        for one in known.groups if known else ():
+            if one.asked_at is not None:
+                found.setdefault(one.userid, []).append(one)
+    reports = [_of_owner(userid, stands) for userid, stands in found.items()]
+    return sorted(reports, key=lambda one: (one.sent / one.asked, one.userid))
+
+
+def _of_owner(userid: str, stands: Sequence[Stand]) -> StaffReport:
+    def count(status: DeliveryStatus) -> int:
+        return sum(one.status is status for one in stands)
+
+    unconfirmed = sum(one.reason == deliveries.NOT_CONFIRMED for one in stands)
+    return StaffReport(
+        userid, stands[0].staff, len({one.asked_at for one in stands}), len(stands), count(DeliveryStatus.SENT),
+        unconfirmed, count(DeliveryStatus.FAILED) - unconfirmed, count(DeliveryStatus.ASKED),
+        max((one.confirmed_at for one in stands if one.confirmed_at), default=None),
+        max(one.reminders for one in stands),
+    )  # fmt: skip
 
 
 async def _runs(session: AsyncSession, campaign_id: int) -> Sequence[Run]:

@@ -6,11 +6,12 @@ pause or a cancel waits for the transaction at hand, and the next one finds it.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, broadcasts, definition, deliveries, engine
+from campaigns import audience, broadcasts, definition, deliveries, engine, group_posts, group_runs
 from campaigns.draining import Kf, drain_batch
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import (
@@ -45,10 +46,16 @@ async def plan(session: AsyncSession, *, now: datetime) -> bool:
     if row is None or not await _still_runs(session, row[1].id):
         return False
     run, campaign = row
+    told = definition.read(run.definition)
+    if told.groups is not None:
+        await group_runs.plan(session, run, campaign, told, now=now)
+        run.cursor, run.ticked_at, run.status = run.last_id, now, RunStatus.SENDING
+        await session.flush()
+        return True
     upto = min(run.cursor + audience.WINDOW, run.last_id)
     planned = await audience.plan_window(
         session,
-        definition.read(run.definition),
+        told,
         campaign_id=campaign.id,
         run_id=run.id,
         after_id=run.cursor,
@@ -119,6 +126,10 @@ async def settle(session: AsyncSession, run_id: int, gate: Gate, *, now: datetim
     if run is None or not await _still_runs(session, run.campaign_id):
         return False
     told = definition.read(run.definition)
+    if told.groups is not None:
+        if not await group_runs.is_over(session, run_id):
+            return False
+        return await _finish(session, run, await group_posts.figures(session, group_runs.ref(run_id)), now=now)
     ended = run.sent + run.failed
     if ended >= ERRORS_JUDGED_FROM and run.failed * 100 > told.pause_at_failed_percent * ended:
         run.sent = run.failed = 0  # who resumes it has seen these
@@ -136,7 +147,11 @@ async def settle(session: AsyncSession, run_id: int, gate: Gate, *, now: datetim
     )
     if waits:
         return False
-    run.figures = await deliveries.figures(session, run_id)
+    return await _finish(session, run, await deliveries.figures(session, run_id), now=now)
+
+
+async def _finish(session: AsyncSession, run: Run, figures: dict[str, Any], *, now: datetime) -> bool:
+    run.figures = figures
     run.status, run.finished_at = RunStatus.FINISHED, now
     await session.flush()
     await engine.finish_if_over(session, run.campaign_id, now=now)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from campaigns import firing, ticks
+from campaigns import firing, group_posts, group_tasks, ticks
 from campaigns.draining import Kf
 from campaigns.guard_rules import Gate
 from crm.base.clock import Clock
@@ -40,6 +40,11 @@ class Worker:
             steps += 1
         while await self._once(ticks.drain, self._gate, self._kf):
             steps += 1
+        for ref in await self._once(group_posts.watch):
+            log.warning("group_post.asks", extra={"ref": ref})
+        while await self._once(group_tasks.assemble, self._gate):
+            steps += 1
+        await self._once(group_posts.finish)
         async with self._sessions.read() as session:
             run_ids = await ticks.sending(session)
         for run_id in run_ids:

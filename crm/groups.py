@@ -17,7 +17,7 @@ from crm import identities, members, staff
 from crm.base import events
 from crm.base.db import insert
 from crm.identities import Person
-from crm.models.group import Group, GroupMember
+from crm.models.group import Group, GroupMember, GroupTag
 from crm.models.member import MemberSource, Staff
 
 BY_THEMSELVES = frozenset({2, 3})  # join_scene: by link, by QR code
@@ -44,6 +44,18 @@ class GroupLeft:
     member_id: int
     quit_scene: int | None
     left_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A group in a list."""
+
+    group_id: int
+    chat_id: str
+    name: str
+    owner: str  # their name, else userid; empty: nobody of ours
+    members: int
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +149,41 @@ async def of_member(session: AsyncSession, member_id: int) -> list[Group]:
     return list(rows.unique())
 
 
+async def called(session: AsyncSession, name: str) -> list[Group]:
+    """Living groups with this name or chat_id; a name may be several groups'."""
+    known = sa.or_(Group.chat_id == name, Group.name == name)
+    return list(await session.scalars(sa.select(Group).where(known, Group.dismissed_at.is_(None)).order_by(Group.id)))
+
+
+async def living(session: AsyncSession) -> list[Seen]:
+    """Every living group with its owner, its people and our tags on it, by name."""
+    here = sa.and_(GroupMember.group_id == Group.id, GroupMember.left_at.is_(None))
+    rows = await session.execute(
+        sa.select(Group.id, Group.chat_id, Group.name, Staff.userid, Staff.name, sa.func.count(GroupMember.member_id))
+        .outerjoin(Staff, Staff.id == Group.owner_id)
+        .outerjoin(GroupMember, here)
+        .where(Group.dismissed_at.is_(None))
+        .group_by(Group.id, Group.chat_id, Group.name, Staff.userid, Staff.name)
+        .order_by(Group.name, Group.id)
+    )
+    tags: dict[int, list[str]] = {}
+    for one in await session.scalars(sa.select(GroupTag).order_by(GroupTag.tag)):
+        tags.setdefault(one.group_id, []).append(one.tag)
+    return [Seen(row[0], row[1], row[2], row[4] or row[3] or "", row[5], tuple(tags.get(row[0], ()))) for row in rows]
+
+
 # Verbs
+
+
+async def tag(session: AsyncSession, group_id: int, name: str) -> bool:
+    """Put a word of ours on a group; whether it is news."""
+    row = insert(session, GroupTag).values(group_id=group_id, tag=name).on_conflict_do_nothing()
+    return await session.scalar(row.returning(GroupTag.group_id)) is not None
+
+
+async def untag(session: AsyncSession, group_id: int, name: str) -> bool:
+    gone = sa.delete(GroupTag).where(GroupTag.group_id == group_id, GroupTag.tag == name).returning(GroupTag.group_id)
+    return await session.scalar(gone) is not None
 
 
 async def take_snapshot(

@@ -16,7 +16,7 @@ from crm.base.secrets import Vault
 from crm.groups import GroupJoined
 from crm.models.audience import MemberTag, Segment, SegmentMember, Tag, TagGroup
 from crm.models.consent import Consent
-from crm.models.group import Group, GroupMember
+from crm.models.group import Group, GroupMember, GroupTag
 from crm.models.lifecycle import MemberDate, MemberStage, StageMove
 from crm.models.loyalty import (
     CheckIn,
@@ -188,6 +188,7 @@ FACTS: Sequence[Holding] = (
 NOBODY: dict[type[Any], str] = {
     EventCursor: "how far readers have come",
     Group: "a group as a whole",
+    GroupTag: "words on a group as a whole",
     Level: "what the shop promises",
     LoyaltyRule: "what the shop decided",
     Staff: "our own people",

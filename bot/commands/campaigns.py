@@ -46,7 +46,8 @@ REASONS = {
     "cancelled": "活动取消了", "left_audience": "到发的时候已不在人群里", "not_a_contact": "不是任何员工的联系人",
     "not_confirmed": "员工没有确认", "unreachable": "企业微信说送不到", "limit_reached": "这位客户的群发次数用完了",
     "no_longer_a_contact": "已不是好友", "not_sent": "没有发出", "field_missing": "缺文案里要写的资料",
-    "too_long": "填好的文案太长",
+    "too_long": "填好的文案太长", "no_owner": "没有群主（不是我们的同事）",
+    "too_late": "过了该发的时间", "not_listed": "员工点了发送，企业微信没有说发到",
 }  # fmt: skip
 CHANGES = {Change.NEW: "[green]新建[/]", Change.CHANGED: "[yellow]修改[/]", Change.SAME: "不变"}
 
@@ -99,15 +100,16 @@ def show(name: Name) -> None:
         one = await engine.get(session, name)
         return (
             one, await engine.runs_of(session, one.id), await reports.figures(session, one.id),
-            await reports.by_staff(session, one.id), await attribution.outcome(session, one.id),
+            await _staff(session, one), await attribution.outcome(session, one.id),
         )  # fmt: skip
 
     one, runs, figures, staff, outcome = _with_session(read, writes=False)
     out.print(f"[bold]{one.name}[/] {STATUS[one.status]} {_why(one)}")
+    many = "群数" if "groups" in one.definition else "人数"
     _table(("轮次", "该发的时间", "状态"), [(str(run.id), _when(run.due_at), _run(run)) for run in runs])
-    _table(("送达", "人数"), [(DELIVERY[key], f"{count:,}") for key, count in sorted(figures["by_status"].items())])
+    _table(("送达", many), [(DELIVERY[key], f"{count:,}") for key, count in sorted(figures["by_status"].items())])
     _table(
-        ("为什么没有送到", "人数"), [(_reason(key), f"{count:,}") for key, count in sorted(figures["reasons"].items())]
+        ("为什么没有送到", many), [(_reason(key), f"{count:,}") for key, count in sorted(figures["reasons"].items())]
     )
     _table(
         ("员工", "要发", "已送达", "没确认", "没送到", "还在等", "确认时间", "提醒"),
@@ -120,6 +122,10 @@ def show(name: Name) -> None:
         ],
     )  # fmt: skip
     _tell(outcome)
+
+
+async def _staff(session: AsyncSession, one: Campaign) -> Sequence[reports.StaffReport]:
+    return await (reports.by_owner if "groups" in one.definition else reports.by_staff)(session, one.id)
 
 
 def _tell(outcome: Outcome) -> None:
@@ -220,11 +226,23 @@ def _show(steps: list[Step]) -> None:
 
 def _reach(reach: Reach) -> str:
     """For example: 现在能触达 8,412 人，共 10,000 人：1,203 人 …，385 人 …"""
+    if reach.are_groups:
+        return _reach_of_groups(reach)
     out_of = [f"{count:,} 人{_reason(code)}" for code, count in sorted(reach.refused.items(), key=lambda one: -one[1])]
     out_of += [f"{reach.holdout:,} 人是对照组"] if reach.holdout else []
     out_of += [f"{reach.without_contact:,} 人不是任何员工的联系人"] if reach.without_contact else []
     odd = {"nobody": "（这个人群现在一个人也没有）", "everybody": "（选中了全部会员，确认不是写错了？）", "": ""}
     words = f"现在能触达 {reach.reached:,} 人，共 {reach.selected:,} 人{odd[reach.oddity]}"
+    return f"{words}：{'，'.join(out_of)}" if out_of else words
+
+
+def _reach_of_groups(reach: Reach) -> str:
+    out_of = [
+        f"{count:,} 个群{_reason(code)}" for code, count in sorted(reach.refused.items(), key=lambda one: -one[1])
+    ]
+    out_of += [f"{reach.without_contact:,} 个群{REASONS['no_owner']}"] if reach.without_contact else []
+    odd = {"nobody": "（现在没有这样的群）", "everybody": "（选中了全部客户群）", "": ""}[reach.oddity]
+    words = f"现在能发到 {reach.reached:,} 个群，共 {reach.selected:,} 个{odd}"
     return f"{words}：{'，'.join(out_of)}" if out_of else words
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from campaigns import broadcasts
+from campaigns import broadcasts, group_tasks
 from crm.base.ids import dedupe_key
 from crm.base.outbox import Claimed, MarketingMessage, Message
 
@@ -18,7 +18,8 @@ WELCOME = "welcome"  # externalcontact/send_welcome_msg
 STAFF = "staff"  # message/send to staff
 AIBOT = "aibot"  # aibot/response: what a stream could not show in time
 TAG = "tag"  # externalcontact/mark_tag
-BROADCAST = broadcasts.LANE  # externalcontact/add_msg_template
+BROADCAST = broadcasts.LANE  # externalcontact/add_msg_template, to customers
+GROUP_BROADCAST = group_tasks.LANE  # and into groups
 
 CODE_LIFE = timedelta(seconds=20)  # welcome and closing codes
 PROMPT_LIFE = timedelta(hours=48)  # codes of queue and handover prompts

@@ -15,11 +15,11 @@ SAME_TEXT = timedelta(hours=1)  # WeCom drops a repeated text within this time
 
 
 def lane_table(
-    client: WecomClient, *, handover: Send, mark_tags: Send, late_answers: Send, broadcast: Send
+    client: WecomClient, *, handover: Send, mark_tags: Send, late_answers: Send, broadcast: Send, group_broadcast: Send
 ) -> Mapping[str, Lane]:
     """Every lane that leads to WeCom. handover: brings a session to a person. mark_tags: a relation's corp tags.
 
-    late_answers: an AI bot's answer that its stream did not show. broadcast: asks staff to send to many.
+    late_answers: an AI bot's answer that its stream did not show. broadcast, group_broadcast: staff are asked to send.
     """
 
     async def kf(one: Claimed) -> Sent:
@@ -42,6 +42,7 @@ def lane_table(
         lanes.TAG: Lane(4, mark_tags),
         lanes.AIBOT: Lane(4, late_answers),
         lanes.BROADCAST: Lane(2, broadcast),
+        lanes.GROUP_BROADCAST: Lane(4, group_broadcast),
     }
 
 

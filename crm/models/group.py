@@ -53,3 +53,12 @@ class GroupMember(Base):
     nickname: Mapped[str] = mapped_column(default="")  # the person's name in this group
     left_at: Mapped[datetime | None]
     quit_scene: Mapped[int | None]  # WeCom's number: 0 left, 1 removed; None when nobody told us
+
+
+class GroupTag(Base):
+    """A word of ours on a group, such as 宝妈: WeCom has no tags for groups."""
+
+    __tablename__ = "group_tags"
+
+    group_id: Mapped[int] = mapped_column(sa.ForeignKey("customer_groups.id"), primary_key=True, autoincrement=False)
+    tag: Mapped[str] = mapped_column(sa.String(40), primary_key=True)

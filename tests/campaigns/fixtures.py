@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from campaigns import broadcasts, definition, engine, firing, guards, ticks
-from campaigns.broadcasts import Copied, Look, Result, Task
 from campaigns.definition import Definition
 from campaigns.draining import NoKf
 from campaigns.engine import Review
 from campaigns.guard_rules import Gate, PlatformQuota, QuietHours
 from campaigns.models.campaign import Broadcast, Campaign, Copy, Delivery, DeliveryStatus, Run
+from campaigns.staff_tasks import Copied, Look, Result, Task
 from crm.base import outbox
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
@@ -156,7 +156,7 @@ class Platform:
 
     async def _find(self, task: Task) -> None:
         for msgid, known in self.tasks.items():
-            if set(known.external_userids) & set(task.external_userids):
+            if set(known.recipients) & set(task.recipients):
                 async with self.sessions.begin() as session:
                     if await broadcasts.is_known(session, msgid):
                         continue
@@ -169,17 +169,15 @@ class Platform:
     def results(self, msgid: str) -> list[Result]:
         at = self.confirmed.get(msgid)
         if at is None:
-            return [Result(one, Copied.NOT_YET, None) for one in self.tasks[msgid].external_userids]
+            return [Result(one, Copied.NOT_YET, None) for one in self.tasks[msgid].recipients]
         return [
             Result(one, Copied.NO_LONGER_CONTACT, None) if one in self.refuses else Result(one, Copied.SENT, at)
-            for one in self.tasks[msgid].external_userids
+            for one in self.tasks[msgid].recipients
         ]
 
     def received(self) -> list[str]:
         """Who was sent something, once for each message they got."""
-        return [
-            one.external_userid for msgid in self.confirmed for one in self.results(msgid) if one.copied is Copied.SENT
-        ]
+        return [one.recipient for msgid in self.confirmed for one in self.results(msgid) if one.copied is Copied.SENT]
 
 
 async def stands(sessions: Sessions) -> dict[int, DeliveryStatus]:

@@ -60,7 +60,7 @@ async def test_sent_is_what_the_platform_says(sessions: Sessions, make: Make, cl
     await platform.tick()
     await platform.send()
     first, second = platform.tasks.values()
-    platform.refuses = {first.external_userids[0]}
+    platform.refuses = {first.recipients[0]}
     platform.confirm(first.sender)
     for _ in range(3):
         clock.advance(minutes=50)
@@ -187,7 +187,7 @@ async def test_too_many_failures_pause_it(sessions: Sessions, make: Make, clock:
     await platform.tick()
     await platform.send()
     first, _ = platform.tasks.values()
-    platform.refuses = set(first.external_userids[:12])
+    platform.refuses = set(first.recipients[:12])
     platform.confirm()
     await platform.poll()
     await platform.tick()

@@ -149,7 +149,7 @@ class World:
             assert all(one.reason for one in mine.values() if one.status in ("skipped", "failed"))
         got: defaultdict[str, list[tuple[object, object]]] = defaultdict(list)
         for msgid, at in self.platform.confirmed.items():
-            for external in self.platform.tasks[msgid].external_userids:
+            for external in self.platform.tasks[msgid].recipients:
                 got[external].append((at, self.platform.tasks[msgid].campaign))
         for external, messages in got.items():
             names = [name for _, name in messages]

@@ -39,6 +39,7 @@ class Broadcast:
     creator: str
     created_at: datetime
     content: str
+    link_url: str = ""  # of its first card that opens a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +132,13 @@ class BroadcastsApi:
 
 
 def _broadcast(fields: Json) -> Broadcast:
+    links = [text(obj(one, "link"), "url") for one in objs(fields, "attachments") if one.get("msgtype") == "link"]
     return Broadcast(
         text(fields, "msgid"),
         text(fields, "creator"),
         instant(fields, "create_time"),
         text(obj(fields, "text"), "content"),
+        next(iter(links), ""),
     )
 
 
