@@ -44,6 +44,7 @@ from bot.web.api_access import Access
 from bot.web.api_calls import every_call
 from bot.web.h5 import PayPage, SalePages
 from bot.web.h5_site import MemberSite
+from bot.web.h5_tasks import TaskPages
 from bot.web.house import House
 from bot.web.pay_notice import PayNotices
 from bot.web.server import create_app
@@ -272,13 +273,15 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     )
     member_site = MemberSite(app, visitors, frames=settings.oauth_url)
     pages = SalePages(member_site, service.allocator, PayPage(settings.pay_url))
-    routes += [*member_site.routes(), *pages.routes()]
+    task_pages = TaskPages(member_site)
+    routes += [*member_site.routes(), *pages.routes(), *task_pages.routes()]
     if settings.pay_key is not None:
         routes += PayNotices(app, settings.pay_key.get_secret_value().encode()).routes()
     service.site = create_app(app, routes, House(app, settings, service.client, service.allocator, vault))
     runner = web.AppRunner(service.site, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(task_pages.live.stop)
     stack.push_async_callback(pages.live.stop)  # before the server waits for its answers to end
     site = web.TCPSite(runner, settings.host, settings.port)
     await site.start()

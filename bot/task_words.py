@@ -22,6 +22,7 @@ FAILED = "答完啦！{count} 题答对 {score} 题，要答对 {takes} 题才�
 ANSWERED = "您已经答过了：{count} 题答对 {score} 题。"
 MISTAKE = "「{ask}」正确答案：{answer}。{why}"
 VOTED = "投给了「{name}」，谢谢您！"
+THANKS = "投票成功，谢谢您！"
 VOTED_ALREADY = "您已经投给了「{name}」。"
 RESULT = "现在的结果（{votes:,} 票）："
 TALLY = "{name}  {votes:,} 票  {share:.0%}"
@@ -50,18 +51,24 @@ def prize(reward: Reward | None) -> str:
     return "和".join([*parts, *(["一张优惠券"] if reward.offer else [])])
 
 
+def _won(reward: Reward | None) -> str:
+    """得 20 积分"""
+    found = prize(reward)
+    return f"得{'' if found.startswith('一') else ' '}{found}" if found else ""
+
+
 def offers(told: AnyTask) -> str:
     """What it brings, in a few words; empty when it brings nothing."""
     if isinstance(told, Streak):
-        return "；".join(f"连续 {days} 天得{prize(told.days[days])}" for days in sorted(told.days))
-    won = prize(getattr(told, "reward", None))
+        return "；".join(f"连续 {days} 天{_won(told.days[days])}" for days in sorted(told.days))
+    won = _won(getattr(told, "reward", None))
     if not won:
         return ""
     if isinstance(told, Quiz):
-        return f"答对 {told.takes} 题得{won}"
+        return f"答对 {told.takes} 题{won}"
     if isinstance(told, Monthly):
-        return f"做完 {told.takes} 件得{won}"
-    return f"得{won}"
+        return f"做完 {told.takes} 件{won}"
+    return won
 
 
 def stands(card: TaskCard) -> str:

@@ -50,7 +50,7 @@ async def test_a_quiz_question_by_question_and_only_once(shop: Town) -> None:
     await put(shop, "小测", **QUIZ)
     customer = shop.customer("陈晓")
     said = await ask(shop, customer, "任务")
-    assert "养猫小测：还没答，答对 2 题得20 积分" in said
+    assert "养猫小测：还没答，答对 2 题得 20 积分" in said
     assert "第 1/2 题" in await tap(shop, customer, "养猫小测")
     first = menu(shop, customer)
     assert "第 2/2 题" in await tap(shop, customer, "不能")
