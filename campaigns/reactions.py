@@ -18,6 +18,7 @@ from campaigns.coupon_terms import OrderRef
 from campaigns.tasks import progress
 from campaigns.tasks.entries import TaskDone
 from crm import (
+    custom_events,
     identities,
     level_changes,
     levels,
@@ -38,6 +39,7 @@ from crm.base.peers import Peers
 from crm.check_ins import CheckedIn
 from crm.consents import MARKETING, OptedIn, OptedOut
 from crm.contacts import ContactAdded, ContactLost
+from crm.custom_events import CustomHappened
 from crm.groups import GroupJoined, GroupLeft
 from crm.identities import MembersMerged, MergeUndone
 from crm.levels import LevelMoved
@@ -145,7 +147,7 @@ class Reader:
         """
         wanted: defaultdict[OfMembers, set[int]] = defaultdict(set)
         for event in seen:
-            for kind, reaction in self._table.get(event.name, ()):
+            for kind, reaction in self._table.get(custom_events.kind_of(event.name), ()):
                 if isinstance(reaction, _Together):
                     wanted[reaction.of_members].add(event.load(kind).member_id)
         try:
@@ -166,7 +168,7 @@ class Reader:
         """
         try:
             async with session.begin_nested():
-                for kind, reaction in self._table.get(event.name, ()):
+                for kind, reaction in self._table.get(custom_events.kind_of(event.name), ()):
                     if isinstance(reaction, _Together) is together:
                         await reaction(session, event.load(kind), now=now)
         except Exception as error:
@@ -290,7 +292,17 @@ async def part_standings(session: AsyncSession, event: MergeUndone, *, now: date
 
 CHANGES_A_MEMBER = (
     *(MemberEnrolled, OrderPaid, OrderRefunded, OrderCancelled, StageMoved, LevelMoved, PointsMoved, PointsActivated),
-    *(ContactAdded, ContactLost, GroupJoined, GroupLeft, OptedIn, OptedOut, MemberTagged, MemberUntagged),
+    *(
+        ContactAdded,
+        ContactLost,
+        GroupJoined,
+        GroupLeft,
+        OptedIn,
+        OptedOut,
+        MemberTagged,
+        MemberUntagged,
+        CustomHappened,
+    ),
 )
 
 

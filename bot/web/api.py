@@ -59,7 +59,11 @@ class Api:
             return web.json_response(page, dumps=_dumps)
 
         views = [web.route(call.method, call.route, self._view(call)) for call in self._calls]
-        return [*views, web.get("/api/openapi.json", describe), web.route("*", PREFIX + "/{rest:.*}", self._nothing)]
+        return [
+            *views,
+            web.get("/api/openapi.json", describe),
+            web.route("*", PREFIX + r"/{rest:[\s\S]*}", self._nothing),
+        ]
 
     async def _nothing(self, request: web.Request) -> web.Response:
         """No call is here, or none of this method."""

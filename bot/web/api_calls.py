@@ -2,17 +2,35 @@
 
 from collections.abc import Sequence
 
-from bot.web import api_coupons, api_members, api_offers, api_orders, api_points
+from bot.web import (
+    api_campaigns,
+    api_coupons,
+    api_events,
+    api_members,
+    api_offers,
+    api_orders,
+    api_people,
+    api_points,
+    api_sales,
+    api_search,
+    api_segments,
+)
 from bot.web.api_call import Call
 from crm.base.secrets import Vault
 
 
 def every_call(vault: Vault | None) -> Sequence[Call]:
-    """vault: opens phones for their mask."""
+    """vault: opens phones, for their mask and for who may see them."""
     return (
         *api_orders.CALLS,
+        *api_search.CALLS,
         *api_members.member_calls(vault),
+        *api_people.people_calls(vault),
         *api_offers.CALLS,
         *api_coupons.CALLS,
         *api_points.CALLS,
+        *api_segments.CALLS,
+        *api_sales.CALLS,
+        *api_campaigns.CALLS,
+        *api_events.CALLS,
     )

@@ -1,12 +1,14 @@
 """API calls about members and their orders: tell an order, tell a refund, look a member up."""
 
+import re
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.api_keys import Caller
 from bot.models.api import Scope
 from bot.web.api_call import Call
 from crm import identities, members, orders
@@ -15,16 +17,29 @@ from crm.base.errors import NotFound, ShopError
 from crm.identities import Person, PersonErased
 from crm.models.member import IdentityKind, Member, MemberSource
 from crm.order_terms import Line, Told
+from crm.sight import SIGHT, Role, Sight
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 LARGEST_FEN = 100_000_000_00  # a hundred million yuan: above it somebody sent yuan, or nonsense
+
+
+def _written_out(told: Any) -> Any:
+    """An instant of a JSON text: pydantic would take seconds since 1970 too, written as one."""
+    if not isinstance(told, str):
+        return told
+    try:
+        if re.match(r"\d{4}-\d\d-\d\d[Tt ]", told):
+            return datetime.fromisoformat(told.upper())
+    except ValueError:
+        pass
+    raise ValueError("an instant is written like 2026-03-08T12:00:00+08:00")
 
 
 def _with_zone(instant: datetime) -> datetime:
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=SHANGHAI)
 
 
-Instant = Annotated[datetime, AfterValidator(_with_zone)]  # one without a zone is shop-local
+Instant = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_with_zone)]  # no zone: shop-local
 Fen = Annotated[int, Field(ge=0, le=LARGEST_FEN)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROLS)]
 
@@ -138,6 +153,11 @@ class NobodyNamed(NotFound):
     code = "member.not_named"
 
 
+def sight_of(caller: Caller) -> Sight:
+    """What this key sees of a person."""
+    return SIGHT[Role.MANAGER if caller.sees_people else Role.AUDITOR]
+
+
 async def tell_orders(session: AsyncSession, body: OrdersIn, *, now: datetime) -> ResultsOut:
     """Each order stands alone: one that is refused takes no other with it."""
     return ResultsOut(results=[await _tell_order(session, one, now=now) for one in body.orders])
@@ -208,13 +228,16 @@ async def _member_id(
     return (await identities.enrol(session, person, source=MemberSource.IMPORT, now=now)).id
 
 
-async def find_member(session: AsyncSession, body: MemberIn, *, now: datetime) -> MemberOut:
+async def find_member(session: AsyncSession, body: MemberIn, *, now: datetime, caller: Caller) -> MemberOut:
+    """Masked unless the key may see people."""
     del now
     member = await _find(session, body)
     if member is None:
         raise MemberUnknown
     external = await identities.values_of(session, member.id, IdentityKind.EXTERNAL_USERID)
-    return MemberOut(code=member.code, name=member.name, joined_at=member.joined_at, external_userids=external)
+    seen = sight_of(caller)
+    shown = [seen.id(value) for value in external]
+    return MemberOut(code=member.code, name=seen.name(member.name), joined_at=member.joined_at, external_userids=shown)
 
 
 async def _find(session: AsyncSession, body: MemberIn) -> Member | None:
@@ -270,6 +293,7 @@ CALLS = (
         handle=find_member,
         scope=Scope.MEMBERS_READ,
         refuses=(MemberUnknown, NobodyNamed),
+        by_caller=True,
         example={"external_userid": "wmAAAABBBBCCCC"},
     ),
 )

@@ -109,6 +109,14 @@ async def append_all(session: AsyncSession, events: Sequence[Any], *, now: datet
     await connection.execute(sa.insert(EventRow).values(xid=current_xid(session)), told)
 
 
+async def append_named(
+    session: AsyncSession, name: str, body: dict[str, Any], *, member_id: int | None, at: datetime
+) -> None:
+    """Record an event that no class of ours describes: somebody else's, under a name that is none of ours."""
+    row = {"name": name, "member_id": member_id, "body": body, "at": at}
+    await session.execute(sa.insert(EventRow).values(xid=current_xid(session), **row))
+
+
 _COLUMNS = ("name", "member_id", "body", "at")
 
 
@@ -138,6 +146,41 @@ async def peek(session: AsyncSession, cursor: str, *, limit: int = 100) -> list[
         .where(
             sa.tuple_(EventRow.xid, EventRow.id) > sa.tuple_(sa.literal(place.xid), sa.literal(place.event_id)),
             EventRow.xid < oldest_running_xid(session),
+        )
+        .order_by(EventRow.xid, EventRow.id)
+        .limit(limit)
+    )
+    return [Recorded(row.id, row.xid, row.name, row.body, row.at) for row in rows]
+
+
+async def newest(session: AsyncSession) -> tuple[int, int]:
+    """The place (xid, id) of the newest event that a reader may see now; (0, 0) while there are none."""
+    row = (
+        await session.execute(
+            sa.select(EventRow.xid, EventRow.id)
+            .where(EventRow.xid < oldest_running_xid(session))
+            .order_by(EventRow.xid.desc(), EventRow.id.desc())
+            .limit(1)
+        )
+    ).first()
+    return (row.xid, row.id) if row is not None else (0, 0)
+
+
+async def between(
+    session: AsyncSession,
+    after: tuple[int, int],
+    upto: tuple[int, int],
+    *where: sa.ColumnElement[bool],
+    limit: int,
+) -> list[Recorded]:
+    """Events behind `after` up to `upto`, a place that newest() gave: for a reader that keeps its own cursor."""
+    place = sa.tuple_(EventRow.xid, EventRow.id)
+    rows = await session.scalars(
+        sa.select(EventRow)
+        .where(
+            place > sa.tuple_(*map(sa.literal, after)),
+            place <= sa.tuple_(*map(sa.literal, upto)),
+            *where,
         )
         .order_by(EventRow.xid, EventRow.id)
         .limit(limit)

@@ -164,7 +164,7 @@ async def test_a_refusal_carries_its_facts(client: Client) -> None:
 
 def test_every_example_of_the_description_can_be_meant() -> None:
     for call in every_call(None):
-        assert call.example, call.path
+        assert call.example or not call.takes.model_fields, call.path
         call.takes.model_validate_json(json.dumps(call.example), strict=True)
 
 

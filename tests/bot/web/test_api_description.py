@@ -14,9 +14,14 @@ from tests.bot.web.api_server import KEY, in_a_thread
 from tests.bot.whole_person import VAULT
 from tests.conftest import new_database
 
-EXAMPLES = 12  # of each call and database
+EXAMPLES = 8  # of each call and database
 CALLS = every_call(VAULT)
-MORE_THAN_A_SCHEMA_SAYS = {"post_offers", "post_ladders"}  # fields that must fit each other: refused in words
+MORE_THAN_A_SCHEMA_SAYS = {
+    "post_offers",
+    "post_ladders",
+    "post_sales",
+    "post_events",
+}  # fields that must fit each other: refused in words
 schema = schemathesis.openapi.from_dict(openapi(CALLS))
 schema.config.generation.update(deterministic=True, max_examples=EXAMPLES)
 
@@ -32,5 +37,6 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_what_a_call_promises_is_so(case: Case, address: str) -> None:
     has_rules = case.operation.definition.raw["operationId"] in MORE_THAN_A_SCHEMA_SAYS
-    excluded = [positive_data_acceptance] if has_rules else []
+    has_cursor = "after" in (case.query or {})  # any text is none of ours
+    excluded = [positive_data_acceptance] if has_rules or has_cursor else []
     case.call_and_validate(base_url=address, headers={"Authorization": f"Bearer {KEY}"}, excluded_checks=excluded)
