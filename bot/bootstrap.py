@@ -39,6 +39,7 @@ from bot.nightly import Nightly
 from bot.reactions import reactions as edge
 from bot.retention import Retention
 from bot.settings import Settings, WrongSettings, rfm_rule
+from bot.subscribing.ways import SubscriptionWatch
 from bot.web.api import Api
 from bot.web.api_access import Access
 from bot.web.api_calls import every_call
@@ -143,6 +144,7 @@ async def running(
             line_gap=settings.line_gap,
             asks_usefulness=settings.faq_asks_usefulness,
             semantics=semantic.chosen_by(settings),
+            vault=Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None,
         )
         live = Live(app)
         await live.open(settings.faq_file)
@@ -214,6 +216,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "sales": sale_watch.run,
         "sale_sums": sale_watch.check,
         "claim_lines": ClaimLines(app, service.allocator).run,
+        "subscriptions": SubscriptionWatch(app).run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
 
@@ -252,7 +255,7 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         if one.token is not None and one.aes_key is not None
     }
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
-    vault = Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None
+    vault = app.vault
     access = Access(app.sessions, app.clock, keys=keys, vault=vault, calls_per_minute=settings.api_calls_per_minute)
     stack.push_async_callback(access.note)
     stack.push_async_callback(_stop_all, _start_all({"api_keys": access.run}))

@@ -266,6 +266,17 @@ REFUSALS |= {
     "task.changed": "题目有更新，请重新打开再答。",
     "task.choice_wrong": "没有这个选项，请每一题选一个再提交。",
 }
+REFUSALS |= {
+    "subscription.plan_not_found": "没有找到这个订阅套餐。回复「订阅」看看有哪些。",
+    "subscription.plan_closed": "这个套餐不再接受新的订阅了。回复「订阅」看看现在有哪些。",
+    "subscription.not_found": "没有找到这个订阅。回复「我的订阅」看看。",
+    "subscription.already": "您已经订阅了这个套餐，回复「我的订阅」看看。",
+    "subscription.date_invalid": "日期要在 {first} 到 {last} 之间。",
+    "subscription.quantity_invalid": "份数要在 1 到 99 之间。",
+    "subscription.nothing_open": "现在没有等您决定的一期，下一期是 {due_on}。",
+    "subscription.too_late": "这一期已经处理过了，回复「我的订阅」看看现在的安排。",
+    "subscription.wrong_standing": "这个订阅现在办不了这件事，回复「我的订阅」看看它的状态。",
+}
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"
 
 

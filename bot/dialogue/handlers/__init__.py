@@ -11,6 +11,7 @@ from bot.dialogue.handlers import (
     orders,
     points,
     sale,
+    subscription,
     tasks,
     welcome,
 )
@@ -22,6 +23,7 @@ root.include(
     welcome.router,
     csat.router,
     human.router,
+    subscription.router,
     consent.router,
     orders.router,
     points.router,
