@@ -26,6 +26,7 @@ from bot.faq.pictures import Pictures
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.bills import BillWatch, Choices
 from bot.flashsale.chat import ClaimLines
+from bot.flashsale.newcomers import Newcomers
 from bot.flashsale.watch import SaleWatch
 from bot.groupbot.answering import BotPlace, Mentions, late_answers
 from bot.groupbot.store import MentionInbox
@@ -91,6 +92,7 @@ class Service:
     client: WecomClient
     inbox: Inbox
     allocator: Allocator
+    newcomers: Newcomers
     site: web.Application | None
     port: int = 0
 
@@ -156,7 +158,11 @@ async def running(
         allocator = Allocator(sessions, clock)
         await allocator.start()
         stack.push_async_callback(allocator.stop)
-        service = Service(settings, app, client, inbox, allocator, None)
+        secret = settings.apps[settings.main_app].secret.get_secret_value().encode()
+        newcomers = Newcomers(sessions, clock, settings.newcomers.rule(), key=secret)
+        await newcomers.start()
+        stack.push_async_callback(newcomers.stop)
+        service = Service(settings, app, client, inbox, allocator, newcomers, None)
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
@@ -215,8 +221,8 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "group_sends": group_sends.run,
         "sales": sale_watch.run,
         "sale_sums": sale_watch.check,
-        "claim_lines": ClaimLines(app, service.allocator).run,
         "subscriptions": SubscriptionWatch(app).run,
+        "claim_lines": ClaimLines(app, service.allocator, service.newcomers).run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
 
@@ -275,7 +281,7 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         agent_id=main.agent_id,
     )
     member_site = MemberSite(app, visitors, frames=settings.oauth_url)
-    pages = SalePages(member_site, service.allocator, PayPage(settings.pay_url))
+    pages = SalePages(member_site, service.allocator, service.newcomers, PayPage(settings.pay_url))
     task_pages = TaskPages(member_site)
     routes += [*member_site.routes(), *pages.routes(), *task_pages.routes()]
     if settings.pay_key is not None:

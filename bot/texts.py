@@ -111,6 +111,9 @@ SALE_MINE = "您的秒杀："
 SALE_MINE_NONE = "您还没有抢过秒杀。回复「秒杀」看看有什么。"
 SALE_OFFERED = "候补轮到您了！{item} × {quantity}，共 {yuan} 元，请在 {until} 前付款。{link}"
 SALE_REFUND = "您的付款到账时名额已经释放，{yuan} 元会原路退回。给您添麻烦了。"
+SALE_ADMITTED = "{sale}：已经为您放行，现在可以抢了。"
+SALE_TURNED_AWAY = "{sale}：店里核对过，没有放行。有疑问请回复「人工」。"
+SALE_HELD_UP = "店里要先核对一下这一单，放行后才能付款。请过一会儿再来看。"
 H5_WAITING = "已经排上了，您是第 {number} 位。轮到您时名额会为您留着。"
 H5_STRANGER = "这个页面给{shop}的会员看。请先添加我们的员工为好友，或从群里的链接打开。"
 CLAIM_LINE = "{item} × {quantity}  {yuan} 元  {state}"
@@ -257,6 +260,8 @@ REFUSALS |= {
     "sale.unpaid_claim": "您有一单还没付款，先付掉或放弃这一单。",
     "sale.claim_released": "这一单没有在时限内付款，名额已经释放。想要请重新抢。",
     "sale.stock_is_back": "现在还有 {left} 件，不用排队，直接抢吧。",
+    "sale.under_review": "一下子来了很多新朋友，店里要先核对一下。放行后您就能抢，请过一会儿再来。",
+    "sale.turned_away": "店里核对过，这场秒杀没有放行。有疑问请联系客服。",
     "sale.cannot_cancel": "这一单已经付款或已经释放，不能再放弃。",
 }
 REFUSALS |= {
