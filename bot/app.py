@@ -15,7 +15,6 @@ from campaigns.words import read as read_words
 from crm.base.clock import Clock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
-from crm.base.secrets import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +62,3 @@ class App:
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     public_url: str = ""  # where members reach our pages, without a slash at the end; empty: links are left out
     asks_usefulness: bool = False  # an answer that leaves alone asks whether it helped
-    vault: Vault | None = None  # seals addresses and phones; None: the shop has no key

@@ -17,6 +17,7 @@ from bot.archive.keys import PrivateKeys, WrongPrivateKey
 from bot.archive.lines import ArchiveChoices
 from bot.archive.reader import ArchiveReader
 from bot.archive.source import Bridge
+from bot.desk.later import LaterReplies
 from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
 from bot.faq import semantic
@@ -26,7 +27,6 @@ from bot.faq.pictures import Pictures
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.bills import BillWatch, Choices
 from bot.flashsale.chat import ClaimLines
-from bot.flashsale.newcomers import Newcomers
 from bot.flashsale.watch import SaleWatch
 from bot.groupbot.answering import BotPlace, Mentions, late_answers
 from bot.groupbot.store import MentionInbox
@@ -40,7 +40,6 @@ from bot.nightly import Nightly
 from bot.reactions import reactions as edge
 from bot.retention import Retention
 from bot.settings import Settings, WrongSettings, rfm_rule
-from bot.subscribing.ways import SubscriptionWatch
 from bot.web.api import Api
 from bot.web.api_access import Access
 from bot.web.api_calls import every_call
@@ -92,7 +91,6 @@ class Service:
     client: WecomClient
     inbox: Inbox
     allocator: Allocator
-    newcomers: Newcomers
     site: web.Application | None
     port: int = 0
 
@@ -146,7 +144,6 @@ async def running(
             line_gap=settings.line_gap,
             asks_usefulness=settings.faq_asks_usefulness,
             semantics=semantic.chosen_by(settings),
-            vault=Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None,
         )
         live = Live(app)
         await live.open(settings.faq_file)
@@ -158,11 +155,7 @@ async def running(
         allocator = Allocator(sessions, clock)
         await allocator.start()
         stack.push_async_callback(allocator.stop)
-        secret = settings.apps[settings.main_app].secret.get_secret_value().encode()
-        newcomers = Newcomers(sessions, clock, settings.newcomers.rule(), key=secret)
-        await newcomers.start()
-        stack.push_async_callback(newcomers.stop)
-        service = Service(settings, app, client, inbox, allocator, newcomers, None)
+        service = Service(settings, app, client, inbox, allocator, None)
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
@@ -221,8 +214,8 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "group_sends": group_sends.run,
         "sales": sale_watch.run,
         "sale_sums": sale_watch.check,
-        "subscriptions": SubscriptionWatch(app).run,
-        "claim_lines": ClaimLines(app, service.allocator, service.newcomers).run,
+        "later_replies": LaterReplies(app).run,
+        "claim_lines": ClaimLines(app, service.allocator).run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
 
@@ -261,7 +254,7 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         if one.token is not None and one.aes_key is not None
     }
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
-    vault = app.vault
+    vault = Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None
     access = Access(app.sessions, app.clock, keys=keys, vault=vault, calls_per_minute=settings.api_calls_per_minute)
     stack.push_async_callback(access.note)
     stack.push_async_callback(_stop_all, _start_all({"api_keys": access.run}))
@@ -281,7 +274,7 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
         agent_id=main.agent_id,
     )
     member_site = MemberSite(app, visitors, frames=settings.oauth_url)
-    pages = SalePages(member_site, service.allocator, service.newcomers, PayPage(settings.pay_url))
+    pages = SalePages(member_site, service.allocator, PayPage(settings.pay_url))
     task_pages = TaskPages(member_site)
     routes += [*member_site.routes(), *pages.routes(), *task_pages.routes()]
     if settings.pay_key is not None:

@@ -15,6 +15,7 @@ from bot.models.api import ApiKey, ApiReply
 from bot.models.archive import ArchiveAgreement, ArchiveCount, ArchivedLine, ArchiveState
 from bot.models.bill import BillReading, StrayBill
 from bot.models.conversation import Conversation, KfSend
+from bot.models.desk import CannedReply, DeskSeat, LaterReply, TicketMark
 from bot.models.faq import (
     FaqArticle,
     FaqCase,
@@ -28,7 +29,6 @@ from bot.models.faq import (
 from bot.models.gateway import CallbackRow, InboundMessage, KfAccount
 from bot.models.group_bot import BotMention
 from bot.models.handoff import Ticket, TicketStep
-from bot.models.newcomer import Newcomer
 from bot.models.sale import Claim, ClaimLine, Sale, SaleGroup, SaleItem, SalePayment, SaleShare, Waiter
 from bot.models.sync import SyncRun
 from bot.models.wecom import WecomToken
@@ -116,6 +116,10 @@ def _in_conversation(model: Any, title: str) -> Holding:
     )
 
 
+def _of_ticket(model: Any, title: str) -> Holding:
+    return Holding(model=model, title=title, whose=through(model.ticket_id, Ticket.id, _tickets), fate=Fate.GONE)
+
+
 EDGE: Sequence[Holding] = (
     Holding(model=Conversation, title="会话", whose=_conversations, fate=Fate.GONE, locked_first=True),
     _in_conversation(InboundMessage, "会话里的消息"),
@@ -136,6 +140,9 @@ EDGE: Sequence[Holding] = (
         whose=through(TicketStep.ticket_id, Ticket.id, _tickets),
         fate=Fate.GONE,
     ),
+    _of_ticket(TicketMark, "工单上的标签"),
+    _of_ticket(DeskSeat, "谁看着工单"),
+    _of_ticket(LaterReply, "定时的回复"),
     Holding(model=FaqQuestion, title="问过的问题", whose=_questions, fate=Fate.GONE),
     Holding(
         model=FaqCluster,
@@ -164,7 +171,6 @@ EDGE: Sequence[Holding] = (
         blank={"external_userid": "", "words": ""},
     ),
     of_member(Waiter, "秒杀排队", Fate.GONE),
-    of_member(Newcomer, "第一次来秒杀", Fate.GONE),
     of_member(ClaimLine, "聊天里抢的秒杀", Fate.GONE),
     Holding(model=CallbackRow, title="企业微信的回调", whose=_callbacks, fate=Fate.GONE),
 )
@@ -180,6 +186,7 @@ NOBODY: dict[type[Any], str] = {
     ApiKey: "the shop's own keys",
     ApiReply: "order and refund numbers with what became of them, for thirty days",
     BillReading: "how far a reading has come",
+    CannedReply: "the shop's own words",
     BotMention: "what our own people asked the bot inside the company",
     FaqArticle: "the shop's own words",
     FaqCase: "questions that staff chose for the regression set",

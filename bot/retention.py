@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.models.access import SignIn, SignInTry
 from bot.models.api import ApiReply
 from bot.models.conversation import KfSend
+from bot.models.desk import DeskSeat, LaterReply, TicketMark
 from bot.models.gateway import CallbackRow, Handling, InboundMessage
 from bot.models.handoff import Ticket, TicketStatus, TicketStep
 from bot.models.sync import SyncRun
@@ -90,7 +91,7 @@ SHELVES: Sequence[Shelf] = (
         model=Ticket,
         age=Ticket.opened_at,
         over=lambda: Ticket.status == TicketStatus.CLOSED,
-        along=(TicketStep.__table__.c.ticket_id,),
+        along=tuple(one.__table__.c.ticket_id for one in (TicketStep, TicketMark, DeskSeat, LaterReply)),
     ),
     Shelf(
         kept="messages",

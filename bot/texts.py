@@ -111,9 +111,6 @@ SALE_MINE = "您的秒杀："
 SALE_MINE_NONE = "您还没有抢过秒杀。回复「秒杀」看看有什么。"
 SALE_OFFERED = "候补轮到您了！{item} × {quantity}，共 {yuan} 元，请在 {until} 前付款。{link}"
 SALE_REFUND = "您的付款到账时名额已经释放，{yuan} 元会原路退回。给您添麻烦了。"
-SALE_ADMITTED = "{sale}：已经为您放行，现在可以抢了。"
-SALE_TURNED_AWAY = "{sale}：店里核对过，没有放行。有疑问请回复「人工」。"
-SALE_HELD_UP = "店里要先核对一下这一单，放行后才能付款。请过一会儿再来看。"
 H5_WAITING = "已经排上了，您是第 {number} 位。轮到您时名额会为您留着。"
 H5_STRANGER = "这个页面给{shop}的会员看。请先添加我们的员工为好友，或从群里的链接打开。"
 CLAIM_LINE = "{item} × {quantity}  {yuan} 元  {state}"
@@ -212,6 +209,8 @@ STAFF_AWAY = "接单没有成功：您现在不在接待状态。请先在微信
 STAFF_ENDED = "客户「{customer}」的会话已结束，请在微信客服里直接给客户发消息，会话会重新打开。"
 STAFF_GONE = "这张卡片的会话已经结束，不用处理了。"
 STAFF_NOBODY_ELSE = "现在没有其他同事可以接手，客户「{customer}」仍由您接待。"
+STAFF_PASSED = "同事把工单 {number} 转给了您，请到工作台回复客户：「{quote}」"
+STAFF_MENTIONED = "工单 {number} 的备注里提到了您：{words}"
 STAFF_NOT_YOURS = "只有正在接待的同事才能转出这位客户。"
 SLA_WARNED = "提醒：工单 {number}，客户「{customer}」（{reason}）的{clock}将在{when}到期，请尽快处理。"
 SLA_BREACHED = "超时：工单 {number}，客户「{customer}」（{reason}）的{clock}已在{when}到期，请主管跟进。接待：{who}。"
@@ -260,8 +259,6 @@ REFUSALS |= {
     "sale.unpaid_claim": "您有一单还没付款，先付掉或放弃这一单。",
     "sale.claim_released": "这一单没有在时限内付款，名额已经释放。想要请重新抢。",
     "sale.stock_is_back": "现在还有 {left} 件，不用排队，直接抢吧。",
-    "sale.under_review": "一下子来了很多新朋友，店里要先核对一下。放行后您就能抢，请过一会儿再来。",
-    "sale.turned_away": "店里核对过，这场秒杀没有放行。有疑问请联系客服。",
     "sale.cannot_cancel": "这一单已经付款或已经释放，不能再放弃。",
 }
 REFUSALS |= {
@@ -270,17 +267,6 @@ REFUSALS |= {
     "task.already_done": "您已经参加过啦，每人一次。",
     "task.changed": "题目有更新，请重新打开再答。",
     "task.choice_wrong": "没有这个选项，请每一题选一个再提交。",
-}
-REFUSALS |= {
-    "subscription.plan_not_found": "没有找到这个订阅套餐。回复「订阅」看看有哪些。",
-    "subscription.plan_closed": "这个套餐不再接受新的订阅了。回复「订阅」看看现在有哪些。",
-    "subscription.not_found": "没有找到这个订阅。回复「我的订阅」看看。",
-    "subscription.already": "您已经订阅了这个套餐，回复「我的订阅」看看。",
-    "subscription.date_invalid": "日期要在 {first} 到 {last} 之间。",
-    "subscription.quantity_invalid": "份数要在 1 到 99 之间。",
-    "subscription.nothing_open": "现在没有等您决定的一期，下一期是 {due_on}。",
-    "subscription.too_late": "这一期已经处理过了，回复「我的订阅」看看现在的安排。",
-    "subscription.wrong_standing": "这个订阅现在办不了这件事，回复「我的订阅」看看它的状态。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"
 

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import archive, loyalty, sale, shop, staff
-from bot.settings import ArchiveSettings, BotSettings, Settings, WecomApp, WrongSettings
+from bot.demo import archive, desk, loyalty, sale, shop, staff
+from bot.settings import ArchiveSettings, BotSettings, HandoffSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator, Till
 from crm import identities, order_batches
@@ -58,6 +58,7 @@ async def run(
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         archive.talk(simulator)
+        await desk.fill(simulator, service.app.sessions, customers, now=clock.now())
         await stop.wait()
         say("正在停止……")
     say("已停止。")
@@ -104,6 +105,8 @@ def _settings(port: int, simulator_port: int, database_url: str, chat_archive: A
         apps={"main": app},
         bots={"helper": bot},
         archive=chat_archive,
+        handoff=HandoffSettings(desk_accounts=frozenset({shop.KF_DESK})),
+        data_key=SecretStr(staff.DATA_KEY),
         shop_name=shop.NAME,
         faq_file=FAQ_FILE,
     )
@@ -154,6 +157,7 @@ def _addresses(port: int, simulator_port: int) -> str:
   员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
   群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps&open={shop.AGENT_ID}[/link]
   管理台       [link]http://127.0.0.1:{port}/console[/link]（{staff.OWNER} {staff.PASSWORD}，或扫码）
+  客服工作台   [link]http://127.0.0.1:{port}/desk[/link]
   秒杀页       [link]http://127.0.0.1:{port}/h5[/link]
   模拟器控制台 [link]{wecom}/[/link]
   服务状态     [link]http://127.0.0.1:{port}/[/link]

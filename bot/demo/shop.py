@@ -22,6 +22,7 @@ BOT_TOKEN = "DemoBotToken2026"
 BOT_AES_KEY = "DemoBotKeyDemoBotKeyDemoBotKeyDemoBotKey123"
 STAFF_ROOM = "inDEMO0000000001"
 KF = "wkDEMO0000000001"
+KF_DESK = "wkDEMO0000000002"  # its agents answer from our desk
 FIRST_CUSTOMER = "wmDEMO0000000001"  # whose phone the demo opens first
 FIRST_QUESTION = "你好，猫粮多久能到呀？"
 FIRST_MENTION = f"@{BOT_NAME} 满多少包邮？"
@@ -119,6 +120,7 @@ def furnish(simulator: Simulator, chance: random.Random) -> list[str]:
     for userid, name in STAFF.items():
         world.add_staff(userid, name)
     world.add_kf_account(f"{NAME}客服", KF, list(SERVICERS))
+    world.add_kf_account(f"{NAME}售后", KF_DESK, list(SERVICERS))
     world.aibots.add(BOT_NAME, BOT)
     world.aibots.add_room("员工内购群", list(STAFF), [BOT], STAFF_ROOM)
     tags = []

@@ -9,6 +9,7 @@ from crm.sight import Role
 
 OWNER = "owner"
 PASSWORD = "siyu-demo-2026"
+DATA_KEY = "c2l5dS1kZW1vLWtleS1ub3QtZm9yLXJlYWwtdXNlISE="  # of the demo's made-up people
 
 
 async def hire(sessions: Sessions, *, now: datetime) -> None:

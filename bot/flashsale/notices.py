@@ -7,19 +7,20 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import texts
+from bot.app import App
 from bot.flashsale import words
 from bot.flashsale.payments import RefundDue
 from bot.flashsale.waiting import SaleOffered
 from bot.handoff import queue
 from bot.models.conversation import Conversation
-from bot.models.sale import Sale, SaleItem
+from bot.models.sale import SaleItem
 from bot.wecom import lanes
 from bot.wecom.window import MAY_SEND, WINDOW
 from crm.base import outbox
 from crm.base.clock import SHANGHAI
 
 
-async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, public_url: str, now: datetime) -> None:
+async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, app: App, now: datetime) -> None:
     """Who waited hears that units are held for them, and until when."""
     for one in offers:
         item = await session.get_one(SaleItem, one.item_id)
@@ -28,7 +29,7 @@ async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, publi
             quantity=one.quantity,
             yuan=words.yuan(one.quantity * item.price_fen),
             until=f"{one.pay_due_at.astimezone(SHANGHAI):%H:%M}",
-            link="".join(f"\n{line}" for line in words.claim_link(public_url, one.no)),
+            link="".join(f"\n{line}" for line in words.claim_link(app.public_url, one.no)),
         )
         await _say(session, one.member_id, said, because=("sale-offer", one.no), until=one.pay_due_at, now=now)
 
@@ -37,15 +38,6 @@ async def refund_due(session: AsyncSession, due: RefundDue, *, now: datetime) ->
     """Whose money came too late hears that it goes back."""
     said = texts.SALE_REFUND.format(yuan=words.yuan(due.paid_fen))
     await _say(session, due.member_id, said, because=("sale-refund", due.payment_id), until=now + WINDOW, now=now)
-
-
-async def looked_at(
-    session: AsyncSession, sale: Sale, member_ids: Sequence[int], *, admitted: bool, now: datetime
-) -> None:
-    """Who had to wait until somebody had looked hears what came of it."""
-    said = (texts.SALE_ADMITTED if admitted else texts.SALE_TURNED_AWAY).format(sale=sale.name)
-    for one in member_ids:
-        await _say(session, one, said, because=("sale-newcomer", sale.id, one, admitted), until=now + WINDOW, now=now)
 
 
 async def _say(

@@ -1,5 +1,6 @@
 """What an agent does in desk mode: takes a ticket, answers within the window, closes it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot import texts
 from bot.dialogue.turn import TEXT_BYTES, cut
 from bot.handoff import csat, queue
 from bot.handoff.policy import Policy
@@ -16,6 +18,8 @@ from bot.models.handoff import StepKind, Ticket, TicketMode, TicketStatus
 from bot.wecom import lanes, window
 from crm.base import outbox
 from crm.base.errors import Invalid, Refused
+
+NOTE_CHARS = 1000
 
 
 @dataclass(eq=False)
@@ -59,9 +63,7 @@ async def reply(
     key: names this answer, so that a form sent twice is one message. Raises TicketTaken, TicketClosed, NotAtDesk,
     NothingSaid, WindowSpent.
     """
-    words = text.strip()
-    if not words or len(cut(words, TEXT_BYTES)) > 1:
-        raise NothingSaid
+    words = check_words(text)
     conversation, ticket = await _open(session, ticket_id)
     if ticket.servicer_userid != staff:
         await take(session, ticket_id, staff=staff, policy=policy, now=now)
@@ -80,6 +82,38 @@ async def reply(
     return await window.of(session, conversation, now=now)
 
 
+def check_words(text: str) -> str:
+    """What would be sent of `text`. Raises NothingSaid when it is nothing, or more than one message."""
+    words = text.strip()
+    if not words or len(cut(words, TEXT_BYTES)) > 1:
+        raise NothingSaid
+    return words
+
+
+async def pass_on(
+    session: AsyncSession, ticket_id: int, *, staff: str, to: str | None, policy: Policy, now: datetime
+) -> None:
+    """`staff` gives the ticket to a colleague, who is told; to None: to whoever takes it next.
+
+    Raises TicketTaken when it is somebody else's, TicketClosed, NotAtDesk.
+    """
+    conversation, ticket = await _open(session, ticket_id)
+    if ticket.servicer_userid not in (None, staff):
+        raise TicketTaken(ticket_id, ticket.servicer_userid or "")
+    await queue.step(session, ticket_id, StepKind.PASSED, now=now, by=staff, note=to or "")
+    if to is None:
+        ticket.status, ticket.servicer_userid = TicketStatus.WAITING, None
+        await outbox.put(session, [queue.bring_again(conversation, ticket, without=(staff,), now=now)], now=now)
+        return
+    ticket.accepted_at = now
+    for name, value in queue.has_it(ticket, to, policy, now=now).items():
+        setattr(ticket, name, value)
+    words = texts.STAFF_PASSED.format(number=ticket_id, quote=ticket.quote)
+    message = {"msgtype": "text", "text": {"content": words}}
+    because = ("passed", ticket_id, staff, to, now.isoformat())
+    await outbox.put(session, [lanes.staff_message(message, because=because, userids=(to,))], now=now)
+
+
 async def close(session: AsyncSession, ticket_id: int, *, staff: str, policy: Policy, now: datetime) -> None:
     """The talk is over: the bot answers the customer's next message, and the customer is asked how it was."""
     conversation, ticket = await _open(session, ticket_id)
@@ -90,9 +124,18 @@ async def close(session: AsyncSession, ticket_id: int, *, staff: str, policy: Po
         await outbox.put(session, await csat.ask_at_desk(session, conversation, closed, policy, now=now), now=now)
 
 
-async def note(session: AsyncSession, ticket_id: int, *, staff: str, words: str, now: datetime) -> None:
-    """A remark for colleagues; the customer never sees it."""
-    await queue.step(session, ticket_id, StepKind.NOTED, now=now, by=staff, note=words.strip())
+async def note(
+    session: AsyncSession, ticket_id: int, *, staff: str, words: str, mentioned: Sequence[str] = (), now: datetime
+) -> None:
+    """A remark for colleagues; the customer never sees it. Those mentioned are told in WeCom. Raises NothingSaid."""
+    remark = words.strip()
+    if not remark:
+        raise NothingSaid
+    await queue.step(session, ticket_id, StepKind.NOTED, now=now, by=staff, note=remark[:NOTE_CHARS])
+    if mentioned:
+        told = {"msgtype": "text", "text": {"content": texts.STAFF_MENTIONED.format(number=ticket_id, words=remark)}}
+        because = ("mentioned", ticket_id, staff, now.isoformat())
+        await outbox.put(session, [lanes.staff_message(told, because=because, userids=tuple(mentioned))], now=now)
 
 
 async def _open(session: AsyncSession, ticket_id: int) -> tuple[Conversation, Ticket]:

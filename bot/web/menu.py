@@ -18,7 +18,10 @@ class Item:
 
 
 SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
-    (N_("工作"), (Item(N_("今天"), "/console", "home", Right.CONSOLE),)),
+    (
+        N_("工作"),
+        (Item(N_("今天"), "/console", "home", Right.CONSOLE), Item(N_("工作台"), "/desk", "headset", Right.DESK)),
+    ),
     (
         N_("设置"),
         (

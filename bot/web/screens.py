@@ -28,7 +28,7 @@ from bot.access.sign_ins import SignedIn
 from bot.web import formats, menu, refusals
 from bot.web.house import HOUSE, House
 from bot.web.language import LANGUAGES, preferred, translations
-from bot.web.names import ROLES
+from bot.web.names import ROLES, STAGES
 from crm.base.errors import Busy, ShopError
 from crm.sight import SIGHT
 
@@ -249,6 +249,7 @@ def _context(request: web.Request) -> dict[str, Any]:
         "languages": LANGUAGES,
         "Right": Right,
         "roles": ROLES,
+        "stages": STAGES,
         "explain": lambda refusal: refusals.in_words(refusal, translations(language_of(request))),
     }
     if me is None:

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.app import App
-from bot.web import auth, screens, status
+from bot.web import auth, desk, screens, status
 from bot.web.console import every
 from bot.web.house import HOUSE, House
 from crm.base.errors import Busy, ShopError
@@ -32,11 +32,17 @@ def create_app(app: App, routes: Sequence[web.AbstractRouteDef], house: House | 
     )
     site.add_routes(routes)
     if house is not None:
-        site[HOUSE] = house
+        site[HOUSE], site[desk.LIVE] = house, desk.live_of(app)
+        site.on_shutdown.append(_let_browsers_go)
         site.add_routes([*auth.routes(), web.get("/static/{name:.+}", screens.file)])
         for one in every.ALL:
             site.add_routes(one.routes())
     return site
+
+
+async def _let_browsers_go(site: web.Application) -> None:
+    """Before the server waits for its answers to end: live ones never would."""
+    await site[desk.LIVE].stop()
 
 
 @web.middleware

@@ -3,13 +3,12 @@
 import hmac
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from aiohttp import web
-from sqlalchemy.orm import aliased
 
 from bot.app import App
 from bot.web.seals import Seals
@@ -57,7 +56,6 @@ class Visitor:
 
     member_id: int
     token: str
-    joined_at: datetime
 
 
 class Visitors:
@@ -78,17 +76,14 @@ class Visitors:
         claims = self._seals.open(request.cookies.get(COOKIE, ""))
         if claims is None:
             return None
-        known = aliased(Member)
-        living = (
-            sa.select(Member.id, Member.joined_at)
-            .join(known, Member.id == sa.func.coalesce(known.merged_into_id, known.id))
-            .where(known.id == int(claims["member"]), known.erased_at.is_(None))
+        living = sa.select(sa.func.coalesce(Member.merged_into_id, Member.id)).where(
+            Member.id == int(claims["member"]), Member.erased_at.is_(None)
         )
         async with self._app.sessions.read() as session:
-            member = (await session.execute(living)).first()
-        if member is None:
+            member_id = await session.scalar(living)
+        if member_id is None:
             return None
-        return Visitor(member.id, self._seals.mac(f"form:{claims['member']}:{claims['until']}"), member.joined_at)
+        return Visitor(member_id, self._seals.mac(f"form:{claims['member']}:{claims['until']}"))
 
     async def get(self, request: web.Request) -> Visitor:
         """The visitor of a page; who is not signed in is sent to WeCom and comes back to this page."""

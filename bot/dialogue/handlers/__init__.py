@@ -11,7 +11,6 @@ from bot.dialogue.handlers import (
     orders,
     points,
     sale,
-    subscription,
     tasks,
     welcome,
 )
@@ -23,7 +22,6 @@ root.include(
     welcome.router,
     csat.router,
     human.router,
-    subscription.router,
     consent.router,
     orders.router,
     points.router,
