@@ -39,6 +39,7 @@ from bot.metrics import LOOPS_FAILED
 from bot.nightly import Nightly
 from bot.reactions import reactions as edge
 from bot.retention import Retention
+from bot.review_pictures import ReviewPictures
 from bot.settings import Settings, WrongSettings, rfm_rule
 from bot.web.api import Api
 from bot.web.api_access import Access
@@ -202,6 +203,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "accounts": upkeep.keep_accounts,
         "sync": upkeep.keep_synced,
         "names": upkeep.keep_names,
+        "review_pictures": ReviewPictures(app, client.media).run,
         "retention": Retention(*shared, kept=settings.kept, night_hour=settings.night_hour).run,
         "puller": Puller(app.sessions, client.kf, app.peers, app.clock, poll=service.settings.kf_poll).run,
         "dialogue": Answering(app, client.kf, root).run,

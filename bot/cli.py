@@ -14,7 +14,18 @@ from rich.console import Console
 
 from bot import logs, reports, schema
 from bot.bootstrap import running
-from bot.commands import account, api_keys, bills, campaigns, groups, imports, member, referral, sale
+from bot.commands import (
+    account,
+    api_keys,
+    bills,
+    campaigns,
+    groups,
+    imports,
+    member,
+    referral,
+    sale,
+    tasks,
+)
 from bot.commands.loyalty import loyalty_command
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
@@ -44,6 +55,7 @@ cli.command("segment")(segment_command)
 cli.add_typer(campaigns.cli, name="campaigns")
 cli.add_typer(referral.cli, name="referral")
 cli.add_typer(sale.cli, name="sale")
+cli.add_typer(tasks.cli, name="tasks")
 cli.add_typer(api_keys.cli, name="api-key")
 cli.add_typer(bills.cli, name="bills")
 cli.add_typer(account.cli, name="account")

@@ -6,12 +6,18 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.flashsale import merging, notices
+from bot import notices, task_words
+from bot.flashsale import merging
+from bot.flashsale import notices as sale_notices
 from bot.flashsale.payments import RefundDue
 from bot.models.conversation import Conversation
 from bot.models.handoff import Ticket
 from bot.wecom import lanes
+from campaigns.models.offer import Coupon, Offer
+from campaigns.models.review import ReviewStatus, TaskReview
 from campaigns.reactions import Reactions
+from campaigns.tasks.reviews import ReviewDecided
+from campaigns.tasks.rewards import Given
 from crm import tag_mirror
 from crm.base import outbox
 from crm.contacts import ContactAdded
@@ -61,7 +67,20 @@ async def join_claims(session: AsyncSession, event: MembersMerged | MergeUndone,
 @reactions.to(RefundDue)
 async def tell_of_refund(session: AsyncSession, event: RefundDue, *, now: datetime) -> None:
     """Whose money came too late hears of it where we may write."""
-    await notices.refund_due(session, event, now=now)
+    await sale_notices.refund_due(session, event, now=now)
+
+
+@reactions.to(ReviewDecided)
+async def tell_of_review(session: AsyncSession, event: ReviewDecided, *, now: datetime) -> None:
+    """Who sent a review hears what became of it, where we may write; the page says it anyhow."""
+    review = await session.get(TaskReview, event.review_id)
+    if review is None or review.status is ReviewStatus.WAITING:
+        return
+    coupon = await session.get(Coupon, event.coupon_id) if event.coupon_id is not None else None
+    offer = await session.get(Offer, coupon.offer_id) if coupon is not None else None
+    given = Given("", event.points, coupon, offer, event.why)
+    said = task_words.decided(review, task_words.got(given) if event.has_reward else [])
+    await notices.say(session, event.member_id, said, because=("review", event.review_id), now=now)
 
 
 @reactions.to(MemberTagged)

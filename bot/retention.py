@@ -23,6 +23,7 @@ from bot.models.handoff import Ticket, TicketStatus, TicketStep
 from bot.models.sync import SyncRun
 from bot.privacy import EVERYTHING
 from bot.settings import KeptSettings
+from campaigns.models.review import ReviewPicture, TaskReview
 from crm import privacy
 from crm.base import events
 from crm.base.clock import SHANGHAI, Clock, local_day
@@ -68,6 +69,11 @@ class Shelf:
 
 def _settled() -> Condition:
     return OutboxRow.status.not_in((Status.WAITING, Status.CLAIMED))
+
+
+def _is_decided() -> Condition:
+    decided = sa.select(TaskReview.id).where(TaskReview.decided_at.is_not(None))
+    return ReviewPicture.review_id.in_(decided)
 
 
 SHELVES: Sequence[Shelf] = (
@@ -118,6 +124,7 @@ SHELVES: Sequence[Shelf] = (
     ),
     Shelf(kept="callbacks", title="登录时试过的密码", model=SignInTry, age=SignInTry.at, over=sa.true),
     Shelf(kept="callbacks", title="结束了的登录", model=SignIn, age=SignIn.ends_at, over=sa.true),
+    Shelf(kept="pictures", title="晒单的图片", model=ReviewPicture, age=ReviewPicture.sent_at, over=_is_decided),
     Shelf(kept="reveals", title="谁看过手机号", model=Reveal, age=Reveal.revealed_at, over=sa.true),
 )
 

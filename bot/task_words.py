@@ -3,10 +3,12 @@
 from bot import coupon_words
 from bot.dialogue.turn import Choice, Menu
 from bot.texts import yuan
+from campaigns.models.review import ReviewStatus, TaskReview
 from campaigns.models.task import CommunityTask
 from campaigns.tasks.board import TaskCard
-from campaigns.tasks.definition import AnyTask, Goal, Monthly, Quiz, Reward, Streak, Vote
+from campaigns.tasks.definition import AnyTask, Goal, Monthly, Quiz, Review, Reward, Streak, Vote
 from campaigns.tasks.entries import Answered, Tally
+from campaigns.tasks.reviews import Article
 from campaigns.tasks.rewards import Given
 from crm.base.clock import SHANGHAI
 
@@ -33,6 +35,20 @@ SPENT = "这个任务的奖励已经发完啦，下次早点来～"
 COUPON = "得到一张券：{line}"
 STEP_DAYS = "连续打卡 {days} 天达成！"
 BY = "，{day}结束"
+REVIEW_NONE = "现在没有可以晒单的商品：{days} 天内买过、还没晒过的才可以。"
+REVIEW_ENOUGH = "这个月的晒单已经满 {a_month} 次啦，下个月再来～"
+REVIEW_PICK = "{title}\n选一件来晒，点一下就好："
+REVIEW_ASKS = "请发一张「{article}」的照片过来，直接发图片就行。"
+REVIEW_ASKS_WORDS = "先写几句对「{article}」的感受（至少 {chars} 个字），再发照片。"
+REVIEW_WORDS_SHORT = "再多写几句吧，至少 {chars} 个字。"
+REVIEW_WORDS_KEPT = "收到～现在发一张照片过来，直接发图片就行。"
+REVIEW_SENT = "收到您的晒单，同事看过之后告诉您结果{won}。还想补照片的话，继续发就行。"
+REVIEW_CAME = "收到您的晒单，同事看过之后这里就能看到结果。"
+REVIEW_MORE = "照片已经加到这次晒单里。"
+REVIEW_FULL = "这次晒单的照片已经够多了，谢谢您！"
+REVIEW_APPROVED = "您晒的「{article}」通过啦，谢谢分享！"
+REVIEW_REFUSED = "您晒的「{article}」这次没有通过：{reason}。改一改可以再晒一次，回复「晒单」。"
+REVIEW_STATUS = {"waiting": "等同事看", "approved": "已通过", "refused": "没有通过"}
 GOALS = {
     "check_ins": ("签到", "天"),
     "orders": ("下单", "笔"),
@@ -80,6 +96,9 @@ def stands(card: TaskCard) -> str:
         return "还没投" if card.entry is None else f"已投给「{told.options[card.entry.choice - 1].name}」"
     if isinstance(told, Streak):
         return f"已连续 {card.days} 天"
+    if isinstance(told, Review):
+        waiting = sum(one.status is ReviewStatus.WAITING for one in card.reviews)
+        return f"可以晒 {len(card.articles)} 件" + (f"，{waiting} 件等同事看" if waiting else "")
     if isinstance(told, Monthly) and card.month is not None:
         done = "已完成" if card.month.done >= card.month.takes else f"本月 {card.month.done}/{card.month.takes} 件"
         return f"{done}：{'、'.join(goal(one.goal, one.has) for one in card.month.goals)}"
@@ -126,6 +145,18 @@ def ballot(task: CommunityTask, told: Vote) -> Menu:
         for number, one in enumerate(told.options, 1)
     )
     return Menu("\n".join(lines), tuple(choices))
+
+
+def pick(task: CommunityTask, articles: list[Article]) -> Menu:
+    """What there is to review, a line each."""
+    choices = (Choice(f"{PREFIX}:review:{task.id}:{one.order_id}:{one.sku}", one.name) for one in articles)
+    return Menu(REVIEW_PICK.format(title=task.title), tuple(choices))
+
+
+def decided(review: TaskReview, given: list[str]) -> str:
+    if review.status is ReviewStatus.REFUSED:
+        return REVIEW_REFUSED.format(article=review.article, reason=review.reason.rstrip("。！!. "))
+    return "\n".join([REVIEW_APPROVED.format(article=review.article), *given])
 
 
 def graded(answered: Answered, told: Quiz) -> str:

@@ -266,6 +266,11 @@ REFUSALS |= {
     "task.not_open": "这个任务还没开始，或者已经结束了。回复「任务」看看现在有什么。",
     "task.already_done": "您已经参加过啦，每人一次。",
     "task.changed": "题目有更新，请重新打开再答。",
+    "review.not_to_review": "这件商品现在不能晒：不是近期买的，或者已经晒过了。",
+    "review.not_found": "没有找到这条晒单。",
+    "review.enough": "这个月的晒单已经满 {a_month} 次啦，下个月再来～",
+    "review.picture_wrong": "照片没有收下：要 1 到 6 张 JPG、PNG、GIF 或 WebP，每张不超过 8 MB。",
+    "review.words_missing": "再写几句吧，至少 {min_chars} 个字。",
     "task.choice_wrong": "没有这个选项，请每一题选一个再提交。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"

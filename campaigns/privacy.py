@@ -1,5 +1,6 @@
 """What the decisions hold about people, table by table: see crm/privacy.py."""
 
+import base64
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from campaigns.models.referral import (
     ReferralReward,
     ReferralStanding,
 )
+from campaigns.models.review import ReviewPicture, TaskReview
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
@@ -45,6 +47,15 @@ async def _close_links(session: AsyncSession, whose: Condition, now: datetime) -
     await session.execute(sa.update(ReferralLink).where(whose, ReferralLink.closed_at.is_(None)).values(closed_at=now))
 
 
+def _reviews(who: Subject) -> Condition:
+    return TaskReview.member_id.in_(who.member_ids)
+
+
+def _picture(row: ReviewPicture, _vault: object) -> dict[str, Any]:
+    shown = base64.b64encode(row.content).decode() if row.content is not None else ""
+    return {"review_id": row.review_id, "content_type": row.content_type, "sent_at": row.sent_at, "base64": shown}
+
+
 DECISIONS: Sequence[Holding] = (
     of_member(Touch, "收到过的营销消息", Fate.GONE),
     of_member(QuotaUse, "用掉的群发次数", Fate.GONE),
@@ -55,6 +66,14 @@ DECISIONS: Sequence[Holding] = (
     of_member(LadderGift, "阶梯优惠里得到的", Fate.GONE),
     of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
     of_member(TaskEntry, "社群任务里的回答", Fate.GONE),
+    of_member(TaskReview, "晒单", Fate.GONE),
+    Holding(
+        model=ReviewPicture,
+        title="晒单的图片",
+        whose=through(ReviewPicture.review_id, TaskReview.id, _reviews),
+        fate=Fate.GONE,
+        show=_picture,
+    ),
     of_member(TaskReward, "社群任务的奖励", Fate.GONE),
     of_member(ReferralLink, "邀请链接", Fate.KEPT, LINKS, prepare=_close_links),
     Holding(model=ReferralInvitation, title="邀请和被邀请", whose=_invitations, fate=Fate.KEPT, why=REFERRALS),

@@ -17,6 +17,7 @@ from campaigns import coupon_days, coupons, subscription_orders, subscriptions
 from campaigns.coupon_terms import OrderRef
 from campaigns.tasks import progress
 from campaigns.tasks.entries import TaskDone
+from campaigns.tasks.reviews import ReviewDecided
 from crm import (
     custom_events,
     identities,
@@ -211,7 +212,7 @@ async def reward_days_in_a_row(session: AsyncSession, event: CheckedIn, *, now: 
     await progress.follow_check_in(session, event.member_id, on=event.checked_on, now=now)
 
 
-@reactions.about(CheckedIn, OrderPaid, TaskDone)
+@reactions.about(CheckedIn, OrderPaid, TaskDone, ReviewDecided)
 async def reward_months(session: AsyncSession, member_ids: Sequence[int], *, now: datetime) -> None:
     """What monthly tasks count."""
     await progress.follow_months(session, member_ids, now=now)

@@ -6,7 +6,7 @@ Every deed is a plain form; a result is shown in place and can be read again lat
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import coupon_words, task_words, texts
@@ -14,11 +14,13 @@ from bot.web.h5_site import MemberSite, Pages
 from bot.web.live import Live
 from bot.web.visitors import Visitor
 from campaigns import offers, points_shop
+from campaigns.models.review import ReviewPicture
 from campaigns.models.task import CommunityTask
-from campaigns.tasks import board, entries, progress, store
+from campaigns.tasks import board, entries, progress, reviews, store
 from campaigns.tasks.board import TaskCard
 from campaigns.tasks.definition import Quiz, Vote
 from campaigns.tasks.entries import AlreadyDone, ChoiceWrong
+from campaigns.tasks.reviews import Picture, PictureWrong
 from campaigns.tasks.store import TaskNotFound
 from crm import check_ins, loyalty_rules, points
 from crm.base.clock import local_day
@@ -26,6 +28,7 @@ from crm.base.errors import ShopError
 from crm.check_ins import CheckedInAlready
 
 LARGEST_ID = 10**15
+MOST_FIELDS, MOST_FIELD_BYTES = 10, 8_000  # of a form with pictures
 
 
 class TaskPages:
@@ -42,6 +45,8 @@ class TaskPages:
             ("GET", "/h5/tasks/{id}", self.task),
             ("POST", "/h5/tasks/{id}", self.answer),
             ("GET", "/h5/tasks/{id}/live", self.watch),
+            ("POST", "/h5/tasks/{id}/review", self.review),
+            ("GET", "/h5/pictures/{id}", self.picture),
             ("GET", "/h5/points", self.points),
             ("POST", "/h5/points", self.exchange),
         ]
@@ -101,9 +106,10 @@ class TaskPages:
         now = self._app.clock.now()
         async with self._app.sessions.read() as session:
             card = await self._card(session, request, visitor)
+            pictures = await reviews.pictures_of(session, [one.id for one in card.reviews])
         return self._site.page(
-            "h5/task.html", status=status, card=card, told=card.told, words=task_words, visitor=visitor, now=now,
-            said=said, is_good=is_good, chosen=chosen or {},
+            "h5/task.html", status=status, card=card, pictures=pictures, told=card.told,
+            words=task_words, visitor=visitor, now=now, said=said, is_good=is_good, chosen=chosen or {},
         )  # fmt: skip
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -128,6 +134,33 @@ class TaskPages:
         else:
             said = "\n".join([task_words.THANKS, *task_words.got(answered.reward)])
         return await self._task(request, visitor, said=said, is_good=answered.entry.is_passed)
+
+    async def review(self, request: web.Request) -> web.StreamResponse:
+        """A review with its pictures, read part by part, so that no more is held than a review may have."""
+        form, pictures = await _parts(request)
+        visitor = await self._site.sender(request, form.get("token", ""))
+        order_id, _, sku = form.get("article", "").partition(":")
+        try:
+            async with self._app.sessions.begin() as session:
+                task = await self._known(session, request)
+                await reviews.send(
+                    session, task.key, visitor.member_id, _number(order_id), sku, pictures,
+                    words=form.get("words", ""), channel="h5", now=self._app.clock.now(),
+                )  # fmt: skip
+        except ShopError as refusal:
+            said, status = texts.refusal(refusal), refusal.status
+            return await self._task(request, visitor, said=said, chosen=form, status=status)
+        return await self._task(request, visitor, said=task_words.REVIEW_CAME, is_good=True)
+
+    async def picture(self, request: web.Request) -> web.StreamResponse:
+        """A picture of one's own review."""
+        visitor = await self._visitors.get(request)
+        async with self._app.sessions.read() as session:
+            found = await session.get(ReviewPicture, _number(request.match_info["id"]))
+            mine = await reviews.is_of(session, found, visitor.member_id) if found is not None else False
+        if found is None or not mine or found.content is None:
+            raise reviews.ReviewNotFound(0)
+        return shown(found)
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """A vote's result as it changes, for who may see it."""
@@ -194,6 +227,40 @@ class TaskPages:
             return await self._points(visitor, said=texts.refusal(refusal), status=refusal.status)
         said = texts.EXCHANGED.format(points=price, line=coupon_words.line(coupon, offer))
         return await self._points(visitor, said=said, is_good=True)
+
+
+async def _parts(request: web.Request) -> tuple[dict[str, str], list[Picture]]:
+    """The fields and the pictures of a form. Raises PictureWrong for more or larger ones than a review may have."""
+    form: dict[str, str] = {}
+    pictures: list[Picture] = []
+    if not request.content_type.startswith("multipart/"):
+        return form, pictures
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader) or len(form) > MOST_FIELDS:
+            break
+        most = reviews.MOST_BYTES if part.name == "pictures" else MOST_FIELD_BYTES
+        content = bytearray()
+        while chunk := await part.read_chunk(64 * 1024):
+            content += chunk
+            if len(content) > most:
+                raise PictureWrong("too_large")
+        if part.name == "pictures":
+            pictures += [Picture(content=bytes(content))] if content else []  # an empty field is no picture
+        elif part.name:
+            form[part.name] = content.decode(errors="replace")
+        if len(pictures) > reviews.MOST_PICTURES:
+            raise PictureWrong("too_many")
+    return form, pictures
+
+
+def shown(picture: ReviewPicture) -> web.Response:
+    """A picture as a customer sent it: nothing a browser would run."""
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, max-age=3600",
+    }
+    return web.Response(body=picture.content or b"", content_type=picture.content_type, headers=headers)
 
 
 def _choices(task: CommunityTask, form: Mapping[str, str]) -> list[int]:

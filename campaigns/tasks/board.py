@@ -1,15 +1,17 @@
 """What a member sees of the tasks: what is open, and how far they have come with each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from campaigns.models.review import TaskReview
 from campaigns.models.task import CommunityTask, TaskEntry
-from campaigns.tasks import entries, progress, rewards, store
-from campaigns.tasks.definition import AnyTask, Monthly, Quiz, Streak, Vote
+from campaigns.tasks import entries, progress, reviews, rewards, store
+from campaigns.tasks.definition import AnyTask, Monthly, Quiz, Review, Streak, Vote
 from campaigns.tasks.entries import Tally
 from campaigns.tasks.progress import Month
+from campaigns.tasks.reviews import Article
 from crm.base.clock import local_day
 
 
@@ -25,6 +27,9 @@ class TaskCard:
     days: int  # of a streak, in a row up to today or yesterday
     steps: frozenset[str]  # what they were rewarded for
     tally: tuple[Tally, ...]  # of a vote, as far as this member may see it
+
+    articles: tuple[Article, ...] = ()  # of a review task: what may be reviewed
+    reviews: tuple[TaskReview, ...] = ()  # what they sent, newest first
 
     @property
     def votes(self) -> int:
@@ -51,7 +56,12 @@ async def card(session: AsyncSession, task: CommunityTask, member_id: int, *, no
     if isinstance(told, Vote) and sees_result(told, has_voted=entry is not None, is_open=is_open):
         tally = tuple(await entries.tally(session, task))
     steps = frozenset(await rewards.steps_of(session, task.id, member_id))
-    return TaskCard(task, told, is_open, entry, month, days, steps, tally)
+    card_ = TaskCard(task, told, is_open, entry, month, days, steps, tally)
+    if not isinstance(told, Review):
+        return card_
+    articles = await reviews.to_review(session, told, member_id, now=now) if is_open else []
+    sent = await reviews.of_member(session, task.id, member_id)
+    return replace(card_, articles=tuple(articles), reviews=tuple(sent))
 
 
 def sees_result(told: Vote, *, has_voted: bool, is_open: bool) -> bool:

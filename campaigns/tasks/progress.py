@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from campaigns.models.review import ReviewStatus, TaskReview
 from campaigns.models.task import CommunityTask, TaskEntry, TaskKind
 from campaigns.tasks import rewards, store
 from campaigns.tasks.definition import Goal, Monthly, Streak
@@ -166,6 +167,12 @@ async def _counts(
             Order.status != OrderStatus.REFUNDED,
         )  # fmt: skip
         found["orders"], found["spend_fen"] = map(int, (await session.execute(bought)).one())
+    if "reviews" in wanted:
+        approved = sa.select(sa.func.count()).where(
+            TaskReview.member_id.in_(theirs(member_id)), TaskReview.status == ReviewStatus.APPROVED,
+            TaskReview.sent_at >= begins, TaskReview.sent_at < ends,
+        )  # fmt: skip
+        found["reviews"] = await session.scalar(approved) or 0
     if wanted & {"quizzes", "votes"}:
         done = (
             sa.select(CommunityTask.kind, sa.func.count(CommunityTask.id.distinct()))

@@ -1,6 +1,7 @@
 """Community tasks on a member's phone, over HTTP: a quiz, a vote that moves, a check-in, points for a coupon."""
 
 import asyncio
+import io
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,9 +11,14 @@ import aiohttp
 import pytest
 
 from campaigns import offers
-from crm import loyalty_rules
+from campaigns.models.review import ReviewStatus
+from campaigns.tasks import reviews
+from crm import loyalty_rules, orders
+from crm.order_terms import Told
 from crm.point_rules import PointRules
+from tests.campaigns.test_reviews import LINES, PNG, REVIEW
 from tests.campaigns.test_tasks import QUIZ, VOTE
+from tests.journeys.test_points import member_of
 from tests.journeys.test_sale_pages import at, field, follower, page, phone
 from tests.journeys.test_tasks import STREAK, put
 from tests.town import Town, town
@@ -111,3 +117,45 @@ async def test_checked_in_on_the_page_counts_in_the_row(shop: Town) -> None:
             shop.clock.advance(timedelta(days=1))
         async with http.get(at(shop, "/h5/tasks/abc")) as answer:
             assert answer.status == 404 and "没有找到这个任务" in await answer.text()
+
+
+async def test_a_review_with_a_picture_and_nobody_else_sees_it(shop: Town) -> None:
+    await put(shop, "晒", **REVIEW)
+    customer = follower(shop, "陈晓")
+    async with phone(shop, customer) as http, phone(shop, follower(shop, "林立")) as lin:
+        path = linked(await page(http, at(shop, "/h5/tasks")), "晒单返积分")
+        url, now = at(shop, path), shop.clock.now()
+        member = await member_of(shop, customer)
+        told = Told(
+            source="shop", external_no="A1", member_id=member.id, placed_at=now, total_fen=12_700, paid_at=now,
+            lines=LINES,
+        )  # fmt: skip
+        async with shop.service.app.sessions.begin() as session:
+            await orders.place(session, told, now=now)
+        html = await page(http, url)
+        token, article = field(html, "token"), field(html, "article")
+
+        async def sends(content: bytes, of: str = article) -> tuple[int, str]:
+            form = aiohttp.FormData({"token": token, "article": of, "words": "猫很喜欢"})
+            form.add_field("pictures", io.BytesIO(content), filename="a.png", content_type="image/png")
+            async with http.post(f"{url}/review", data=form) as answer:
+                return answer.status, await answer.text()
+
+        assert (await sends(b"<svg/>"))[0] == 422
+        assert (await sends(b"", of="1:X"))[0] == 422
+        assert (await sends(PNG.content, of="x:X"))[0] == 409
+        assert (await sends(PNG.content + bytes(9 * 1024 * 1024)))[0] == 422
+        status, html = await sends(PNG.content)
+        assert status == 200 and "收到您的晒单" in html and "等同事看" in html and "猫很喜欢" in html
+        shot = re.search(r'src="(/h5/pictures/\d+)"', html)
+        assert shot is not None
+        async with http.get(at(shop, shot[1])) as answer:
+            assert (answer.status, answer.content_type, await answer.read()) == (200, "image/png", PNG.content)
+            assert "sandbox" in answer.headers["Content-Security-Policy"]
+        await page(lin, url)
+        async with lin.get(at(shop, shot[1])) as answer:
+            assert answer.status == 404
+        async with shop.service.app.sessions.begin() as session:
+            (review,) = await reviews.listed(session, ReviewStatus.WAITING)
+            await reviews.refuse(session, review.id, reason="照片里没有商品", by="amy", now=now)
+        assert "照片里没有商品" in await page(http, url)

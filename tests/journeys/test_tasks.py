@@ -1,17 +1,22 @@
 """Community tasks by chat over the simulator: a quiz, a vote with its result, days in a row."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from campaigns.tasks import definition, store
-from crm import loyalty_rules
+from campaigns.models.review import ReviewPicture, ReviewStatus
+from campaigns.tasks import definition, reviews, store
+from crm import loyalty_rules, orders
+from crm.order_terms import Told
 from crm.point_rules import PointRules
+from tests.campaigns.test_reviews import LINES, PNG, REVIEW
 from tests.campaigns.test_tasks import QUIZ, VOTE
-from tests.journeys.test_points import ask
+from tests.journeys.test_points import ask, member_of
 from tests.town import KF, Town, town
 
 STREAK = {"task": "streak", "title": "三天打卡", "days": {2: {"points": 8}}, "most_rewards": 9, "budget_points": 99}
@@ -112,3 +117,53 @@ async def test_odd_taps_lead_nowhere_and_break_nothing(shop: Town) -> None:
         shop.simulator.world.customer_says(customer, KF, "x", odd)
         await shop.until(lambda before=before: len(shop.heard(customer)) > before)
     assert "第 1/2 题" in await ask(shop, customer, "答题")
+
+
+async def test_a_picture_in_the_chat_is_looked_at_and_its_sender_hears(shop: Town) -> None:
+    await put(shop, "晒", **REVIEW)
+    customer = shop.customer("陈晓")
+    assert "晒" not in await ask(shop, customer, "你好")
+    member = await member_of(shop, customer)
+    now = shop.clock.now()
+    told = Told(
+        source="shop", external_no="A1", member_id=member.id, placed_at=now, total_fen=12_700, paid_at=now, lines=LINES
+    )
+    async with shop.service.app.sessions.begin() as session:
+        await orders.place(session, told, now=now)
+    await ask(shop, customer, "晒单")
+    assert "请发一张「猫粮 2kg」的照片" in await tap(shop, customer, "猫粮 2kg")
+
+    async def sends(content: bytes) -> str:
+        before = len(shop.heard(customer))
+        shop.clock.advance(seconds=2)
+        material = shop.simulator.world.media.keep("image", "猫.png", content)
+        shop.simulator.world.kf.say(KF, customer, "image", {"media_id": material.media_id})
+        await shop.until(lambda: len(shop.heard(customer)) > before)
+        return shop.heard(customer)[-1]
+
+    assert "同事看过之后告诉您结果，通过得 30 积分" in await sends(PNG.content)
+    assert "已经加到这次晒单里" in await sends(PNG.content + b"2")
+
+    async def pictures() -> list[bytes]:
+        async with shop.service.app.sessions.read() as session:
+            rows = await session.scalars(sa.select(ReviewPicture.content).where(ReviewPicture.content.is_not(None)))
+            return sorted(rows)  # type: ignore[type-var]
+
+    for _ in range(100):
+        if len(found := await pictures()) == 2:
+            break
+        await asyncio.sleep(0.1)
+    assert found == [PNG.content, PNG.content + b"2"]
+    async with shop.service.app.sessions.begin() as session:
+        (review,) = await reviews.listed(session, ReviewStatus.WAITING)
+        await reviews.refuse(session, review.id, reason="看不到商品", by="amy", now=shop.clock.now())
+    await shop.until(lambda: "这次没有通过：看不到商品。" in shop.heard(customer)[-1])
+    await ask(shop, customer, "晒单")
+    await tap(shop, customer, "猫粮 2kg")
+    await sends(PNG.content)
+    async with shop.service.app.sessions.begin() as session:
+        (review,) = await reviews.listed(session, ReviewStatus.WAITING)
+        await reviews.approve(session, review.id, by="amy", now=shop.clock.now())
+    await shop.until(lambda: "您晒的「猫粮 2kg」通过啦，谢谢分享！\n获得 30 积分。" in shop.heard(customer)[-1])
+    await ask(shop, customer, "晒单")
+    assert "猫粮 2kg" not in menu(shop, customer)

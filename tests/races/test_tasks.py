@@ -6,14 +6,18 @@ from collections.abc import Awaitable, Callable
 import pytest
 import sqlalchemy as sa
 
+from campaigns.models.review import ReviewStatus, TaskReview
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
-from campaigns.tasks import definition, entries, store
+from campaigns.tasks import definition, entries, reviews, store
 from campaigns.tasks.entries import AlreadyDone, Answered
+from campaigns.tasks.reviews import NotToReview, ReviewIsDecided
 from crm import loyalty_rules
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.models.member import Member
 from crm.point_rules import PointRules
+from tests.campaigns.test_reviews import buys, send
+from tests.campaigns.test_reviews import put as put_review
 from tests.campaigns.test_tasks import QUIZ
 from tests.factories import Make
 
@@ -89,3 +93,47 @@ async def test_the_race_is_real_without_the_guard(
 
     await race(take)
     assert given > {"once": 1, "budget": MOST}[what]
+
+
+async def test_six_reviews_of_one_article_at_once_are_one_and_decided_once(
+    sessions: Sessions, make: Make, clock: FrozenClock
+) -> None:
+    await put_review(sessions, clock)
+    member = await make.member()
+    order = await buys(sessions, clock, member)
+    ended = await race(lambda _: send(sessions, clock, member, order))
+    assert sorted(type(one).__name__ for one in ended) == [NotToReview.__name__] * 5 + [TaskReview.__name__]
+    (review,) = [one for one in ended if isinstance(one, TaskReview)]
+
+    async def decide(number: int) -> object:
+        async with sessions.begin() as session:
+            if number % 2:
+                return await reviews.refuse(session, review.id, reason="看不清", by="ben", now=clock.now())
+            return await reviews.approve(session, review.id, by="amy", now=clock.now())
+
+    ended = await race(decide)
+    assert sum(isinstance(one, ReviewIsDecided) for one in ended) == AT_ONCE - 1
+    async with sessions.read() as session:
+        decided = await reviews.get(session, review.id)
+        rewarded = len((await session.scalars(sa.select(TaskReward.id))).all())
+    assert rewarded == (decided.status is ReviewStatus.APPROVED)
+
+
+async def test_the_race_for_an_article_is_real_without_the_guard(
+    sessions: Sessions, make: Make, clock: FrozenClock
+) -> None:
+    """Look, wait until the others have looked as well, then write down what seemed right."""
+    await put_review(sessions, clock)
+    member = await make.member()
+    await buys(sessions, clock, member)
+    looked = asyncio.Barrier(AT_ONCE)
+
+    async def take(_: int) -> bool:
+        async with sessions.read() as session:
+            told = store.told(await store.get(session, "晒"))
+            assert isinstance(told, definition.Review)
+            free = await reviews.to_review(session, told, member.id, now=clock.now())
+        await looked.wait()
+        return any(one.sku == "F1" for one in free)
+
+    assert sum(one is True for one in await race(take)) > 1

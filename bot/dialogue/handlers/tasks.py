@@ -1,12 +1,13 @@
 """任务, 答题, 投票: what there is to do, a quiz question by question, a vote with its result."""
 
 from bot import task_words
+from bot.dialogue.handlers import reviews
 from bot.dialogue.router import Router, from_customer, says, tapped
 from bot.dialogue.turn import Reply, Text, Turn
 from campaigns.models.task import CommunityTask, TaskKind
 from campaigns.tasks import board, entries, store
 from campaigns.tasks.board import TaskCard
-from campaigns.tasks.definition import Quiz, Vote
+from campaigns.tasks.definition import Quiz, Review, Vote
 from campaigns.tasks.entries import AlreadyDone
 
 router = Router("tasks")
@@ -48,6 +49,9 @@ async def tapped_line(turn: Turn, argument: str) -> Reply | None:
         return Reply.text(task_words.GONE)
     if what == "open":
         return await _open(turn, task)
+    if what == "review":
+        order_id, _, sku = rest.partition(":")
+        return await reviews.chosen(turn, task, int(order_id) if order_id.isdecimal() else 0, sku)
     version, _, choices = rest.partition(":")
     if not (version.isdecimal() and choices.isdecimal() and len(version) < 10 and len(choices) <= 20):
         return None
@@ -65,6 +69,8 @@ async def _open(turn: Turn, task: CommunityTask) -> Reply:
         return Reply((task_words.question(task, told, ""),))
     if isinstance(told, Vote):
         return Reply((task_words.ballot(task, told),))
+    if isinstance(told, Review):
+        return await reviews.begin(turn, card)
     said = [task.title, told.about, task_words.stands(card), task_words.offers(told)]
     return Reply.text("\n".join(filter(None, said)))
 
