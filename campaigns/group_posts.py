@@ -17,6 +17,7 @@ from campaigns import deliveries, staff_tasks
 from campaigns.definition import MOST_MESSAGES, Duration, Instant, Message, Part
 from campaigns.models.campaign import OPEN, BroadcastStatus, DeliveryStatus
 from campaigns.models.group_post import GroupCopy, GroupPost, GroupTask, PostStatus
+from campaigns.staff_tasks import Note
 from crm.base import outbox
 from crm.base.db import insert, insert_all
 from crm.base.outbox import OutboxRow
@@ -38,7 +39,7 @@ class Told(Part):
     confirm_within: Duration = timedelta(hours=24)
     remind_after: tuple[Duration, ...] = Field((timedelta(hours=1), timedelta(hours=4)), max_length=3)
     until: Instant | None = None
-    note: str = ""  # what an owner reads, once for all their groups; empty: the usual words
+    note: Note | None = None  # None: the usual words, for each task
 
 
 @dataclass(frozen=True, slots=True)

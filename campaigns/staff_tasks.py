@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import deliveries
-from campaigns.definition import Message
+from campaigns.definition import Message, Part
 from campaigns.models.campaign import Broadcast, BroadcastStatus
 from campaigns.models.group_post import GroupTask
 from crm.base.outbox import OutboxRow, Status
@@ -45,6 +45,14 @@ class Result:
     sent_at: datetime | None
 
 
+class Note(Part):
+    """What an owner reads about a post, once for all their groups. url: where they can see what it is about."""
+
+    title: str
+    text: str
+    url: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A mass send as the edge asks the platform for it, or asks about it."""
@@ -56,7 +64,7 @@ class Task:
     waiting_since: datetime
     recipients: tuple[str, ...] = ()  # external_userids or chat_ids
     campaign: str = ""
-    note: str = ""  # what the sender reads about it; empty: the usual words
+    note: Note | None = None  # None: the usual words
     noted_once: str = ""  # tasks with the same word here give one note to a sender together
 
 

@@ -1,82 +1,48 @@
 """`siyu sale …`: flash sales from files, announced and closed, how they stand, and refunds that were made."""
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import sqlalchemy as sa
 import typer
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.flashsale import board, payments, sales
-from bot.flashsale.sales import ItemPlan, Plan
+from bot.commands import sale_files
+from bot.flashsale import announce_words, announcing, board, payments, sales
+from bot.flashsale.announce_words import Outlook
 from bot.flashsale.terms import SaleInvalid, SaleNotFound
 from bot.models.sale import Claim, PaymentOutcome, Sale, SaleItem, SalePayment, SaleStatus, Waiter, WaiterStatus
 from bot.settings import read_settings
+from campaigns.group_posts import Progress
+from campaigns.models.campaign import DeliveryStatus
+from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.db import open_sessions
-from crm.models.group import Group
 
 cli = typer.Typer(help="秒杀：从文件建一场，公布、结束、看进度，记下退了的款", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
 Found = TypeVar("Found")
 Code = Annotated[str, typer.Argument(help="秒杀的号，见 siyu sale list")]
-Yuan = Annotated[Decimal, Field(ge=0, le=10_000_000, decimal_places=2)]
 STATUS = {
     SaleStatus.DRAFT: "草稿", SaleStatus.ANNOUNCED: "已公布", SaleStatus.OPEN: "开抢中", SaleStatus.SOLD_OUT: "已售罄",
     SaleStatus.CLOSED: "已结束", SaleStatus.SETTLED: "已结清",
 }  # fmt: skip
-MISTAKES = {"missing": "没有写", "extra_forbidden": "没有这个字段", "decimal_max_places": "最多写到分"}
-
-
-class ItemFile(BaseModel):
-    """An article as a file tells it: money in yuan, shares by a group's name or chat_id."""
-
-    model_config = ConfigDict(extra="forbid")
-    code: str
-    sku: str = Field(min_length=1, max_length=64)
-    name: str
-    price: Yuan
-    list_price: Yuan
-    stock: int
-    limit_each: int = 1
-    picture: str = ""
-    shares: dict[str, int] = {}
-
-
-class SaleFile(BaseModel):
-    """A sale as a file tells it; an instant without an offset is the shop's local time."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    opens_at: datetime
-    closes_at: datetime
-    items: list[ItemFile]
-    early_at: datetime | None = None
-    early_levels: list[str] = []
-    early_tags: list[str] = []
-    groups: list[str] = []
-    pay_minutes: int = Field(15, ge=1, le=1440)
-    honours_late: bool = True
-    series: str | None = Field(None, min_length=1, max_length=40)
 
 
 @cli.command()
 def create(file: Annotated[Path, typer.Argument(help="YAML 或 JSON", exists=True, dir_okay=False)]) -> None:
     """Make a draft of what a file says; prints its code and each group's link."""
-    told = _read(file)
 
     async def work(session: AsyncSession, now: datetime) -> tuple[Sale, list[board.GroupView]]:
-        sale = await sales.plan(session, await _plan(session, told), now=now, chance=random.SystemRandom())
+        sale = await sales.plan(
+            session, await sale_files.plan(session, sale_files.read(file)), now=now, chance=random.SystemRandom()
+        )
         return sale, await board.groups(session, sale.id)
 
     sale, groups = _with_session(work)
@@ -86,8 +52,23 @@ def create(file: Annotated[Path, typer.Argument(help="YAML 或 JSON", exists=Tru
 
 @cli.command()
 def announce(code: Code) -> None:
-    """Let members see it."""
-    _do(code, sales.announce, "已公布")
+    """Let members see it; the owners of its groups are asked to post it when it is time. Says which groups cannot."""
+    settings = read_settings()
+    gate, words = settings.gate.policy(), read_words(settings.words_file)
+    url = (settings.public_url or "").rstrip("/")
+
+    async def work(session: AsyncSession, now: datetime) -> tuple[Sale, Outlook, bool, Progress | None]:
+        sale = await sales.get(session, code)
+        seen = await announcing.outlook(session, sale, gate, now=now)
+        done = await announcing.announce(session, sale, gate=gate, words=words, public_url=url, now=now)
+        return sale, seen, done, await announcing.progress(session, sale.id)
+
+    sale, seen, done, known = _with_session(work)
+    if not done:
+        _fail(f"{sale.code} 现在{STATUS[sale.status]}，做不了这件事。")
+    out.print(f"{sale.code} {sale.name}：已公布", markup=False)
+    for line in announce_words.outlook(seen, has_page=bool(url), is_asked=known is not None):
+        out.print(line, markup=False)
 
 
 @cli.command()
@@ -143,9 +124,11 @@ def show(code: Code) -> None:
             .order_by(SalePayment.id)
         )
         waiting = {row[0]: row[1] for row in waits}
-        return sale, await board.items(session, sale.id), waiting, await board.groups(session, sale.id), due.all()
+        known = await announcing.progress(session, sale.id)
+        items, groups = await board.items(session, sale.id), await board.groups(session, sale.id)
+        return sale, items, waiting, groups, due.all(), known
 
-    sale, items, waiting, groups, due = _with_session(work, writes=False)
+    sale, items, waiting, groups, due, known = _with_session(work, writes=False)
     when = f"{_when(sale.opens_at)} – {_when(sale.closes_at)}"
     out.print(f"{sale.code} {sale.name} {STATUS[sale.status]} {when}", markup=False)
     table = Table("商品", "名称", "库存", "剩余", "待付款", "已售", "排队（人）")
@@ -159,6 +142,8 @@ def show(code: Code) -> None:
             table.add_row(each.name, f"{each.claimed:,}", f"{each.paid:,}", _yuan(each.paid_fen))
         out.print(table)
         _links(sale, groups)
+    if known is not None:
+        _announced(known)
     for row in due:
         out.print(f"要退款：付款 {row.id}，抢单 {row.no}，{_yuan(row.paid_fen)} 元（{row.why}）", markup=False)
 
@@ -171,50 +156,15 @@ def refunded(payment: Annotated[int, typer.Argument(help="付款号，见 siyu s
     out.print(f"付款 {payment}：已退款")
 
 
-def _read(file: Path) -> SaleFile:
-    """JSON is YAML too, but says its own mistakes better."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        return SaleFile.model_validate(json.loads(text) if file.suffix == ".json" else yaml.safe_load(text))
-    except (yaml.YAMLError, UnicodeDecodeError, json.JSONDecodeError) as wrong:
-        _fail(f"{file.name} 读不懂：{wrong}")
-    except ValidationError as wrong:
-        told = (
-            (".".join(str(part) for part in each["loc"]) or "整份", MISTAKES.get(each["type"], each["msg"]))
-            for each in wrong.errors()
-        )
-        _fail("\n".join(f"{field}：{why}" for field, why in told))
-
-
-async def _plan(session: AsyncSession, told: SaleFile) -> Plan:
-    names = {name for item in told.items for name in item.shares} | set(told.groups)
-    ids = {name: await _group(session, name) for name in sorted(names)}
-    items = [
-        ItemPlan(
-            price_fen=int(one.price * 100),
-            list_price_fen=int(one.list_price * 100),
-            shares={ids[name]: units for name, units in one.shares.items()},
-            **one.model_dump(exclude={"price", "list_price", "shares"}),
-        )
-        for one in told.items
-    ]
-    return Plan(
-        opens_at=_local(told.opens_at),
-        closes_at=_local(told.closes_at),
-        early_at=_local(told.early_at) if told.early_at else None,
-        items=items,
-        group_ids=[ids[name] for name in told.groups],
-        pay_window=timedelta(minutes=told.pay_minutes),
-        **told.model_dump(include={"name", "early_levels", "early_tags", "honours_late", "series"}),
-    )
-
-
-async def _group(session: AsyncSession, name: str) -> int:
-    known = sa.or_(Group.chat_id == name, Group.name == name)
-    found = list(await session.scalars(sa.select(Group.id).where(known, Group.dismissed_at.is_(None)).limit(2)))
-    if len(found) != 1:
-        _fail(f"groups：有几个群都叫“{name}”，请写 chat_id" if found else f"groups：没有群“{name}”")
-    return found[0]
+def _announced(known: Progress) -> None:
+    """How far the announcement is: who has not sent it, and since when."""
+    out.print(f"公告：{announce_words.headline(known)}", markup=False)
+    table = Table("还没发的群", "群主", "怎么了")
+    left = [one for one in known.groups if one.status is not DeliveryStatus.SENT]
+    for one in left:
+        table.add_row(one.group, one.staff or one.userid or "—", announce_words.stand(one))
+    if left:
+        out.print(table)
 
 
 def _links(sale: Sale, groups: list[board.GroupView]) -> None:
@@ -239,10 +189,6 @@ def _do(code: str, verb: Callable[[AsyncSession, int], Awaitable[bool]], done: s
     if not moved:
         _fail(f"{sale.code} 现在{STATUS[sale.status]}，做不了这件事。")
     out.print(f"{sale.code} {sale.name}：{done}", markup=False)
-
-
-def _local(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=SHANGHAI)
 
 
 def _when(at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What a sale has to say to a member unasked: in the kf chat while its window is open; the page says it anyhow."""
+"""What a sale has to say unasked: to a member in the kf chat while its window is open, to who is responsible."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,14 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import texts
 from bot.app import App
-from bot.flashsale import words
+from bot.flashsale import announce_words, words
 from bot.flashsale.payments import RefundDue
 from bot.flashsale.waiting import SaleOffered
 from bot.handoff import queue
 from bot.models.conversation import Conversation
-from bot.models.sale import SaleItem
+from bot.models.sale import Sale, SaleItem
 from bot.wecom import lanes
 from bot.wecom.window import MAY_SEND, WINDOW
+from campaigns.group_posts import Progress
 from crm.base import outbox
 from crm.base.clock import SHANGHAI
 
@@ -38,6 +39,18 @@ async def refund_due(session: AsyncSession, due: RefundDue, *, now: datetime) ->
     """Whose money came too late hears that it goes back."""
     said = texts.SALE_REFUND.format(yuan=words.yuan(due.paid_fen))
     await _say(session, due.member_id, said, because=("sale-refund", due.payment_id), until=now + WINDOW, now=now)
+
+
+async def unsent(session: AsyncSession, found: Sequence[tuple[Sale, Progress]], *, app: App, now: datetime) -> None:
+    """Who is responsible hears once, at the opening, which groups have not been told."""
+    for sale, known in found if app.handoff.supervisors else ():
+        names = "、".join(one.group for one in known.waiting[:10])
+        said = texts.SALE_UNSENT.format(sale=sale.name, head=announce_words.headline(known), groups=names)
+        message = lanes.staff_message(
+            {"msgtype": "text", "text": {"content": said}},
+            because=("sale-unsent", sale.id), userids=app.handoff.supervisors, deadline=sale.closes_at,
+        )  # fmt: skip
+        await outbox.put(session, [message], now=now)
 
 
 async def _say(

@@ -16,9 +16,12 @@ from crm.base.ids import code as new_code
 from crm.models.group import GroupMember
 
 PAY_WINDOW = timedelta(minutes=15)
+AHEAD = timedelta(hours=2)
+AHEAD_AT_MOST = timedelta(days=3)
 WEEK = timedelta(days=7)
 RUNNING = (SaleStatus.ANNOUNCED, SaleStatus.OPEN)
-SEEN = (*RUNNING, SaleStatus.SOLD_OUT, SaleStatus.CLOSED)
+SEEN = (*RUNNING, SaleStatus.SOLD_OUT, SaleStatus.CLOSED, SaleStatus.SETTLED)
+REMEMBERED = timedelta(days=7)  # a sale that is over for longer is nothing a member means
 WAITED_FOR = 2  # pay windows after closing in which units that come back are still offered
 
 
@@ -52,6 +55,9 @@ class Plan:
     pay_window: timedelta = PAY_WINDOW
     honours_late: bool = True
     series: str | None = None
+    announce_ahead: timedelta = AHEAD
+    groups_only: bool = True
+    recaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +93,17 @@ async def on_now(session: AsyncSession, *, now: datetime, limit: int = 5) -> lis
 
 
 async def find_item(session: AsyncSession, code: str, *, now: datetime) -> SaleItem:
-    """The item a member means by A1: of the sale that is on, or is next. Raises ItemNotFound."""
+    """The item a member means by A1: of the sale that is on, is next, or was the last. Raises ItemNotFound."""
     found: SaleItem | None = await session.scalar(
         sa.select(SaleItem)
         .join(Sale, Sale.id == SaleItem.sale_id)
         .where(sa.func.upper(SaleItem.code) == code.upper(), Sale.status.in_(SEEN))
-        .order_by(sa.case((Sale.closes_at > now, 0), else_=1), Sale.opens_at)
+        .where(Sale.closes_at > now - REMEMBERED)
+        .order_by(
+            sa.case((sa.and_(Sale.closes_at > now, Sale.status.in_(RUNNING)), 0), else_=1),
+            sa.case((Sale.status.in_(RUNNING), Sale.opens_at)),
+            Sale.closes_at.desc(),
+        )
         .limit(1)
     )
     if found is None:
@@ -104,7 +115,7 @@ async def standing(session: AsyncSession, sale: Sale, member_id: int, *, now: da
     """Whether a member may come early, and whether the sale is for them: two facts that no race turns on."""
     invited = sa.select(SaleGroup.group_id).where(SaleGroup.sale_id == sale.id)
     groups = set(await session.scalars(invited))
-    is_invited = not groups or await _is_in_one_of(session, groups, member_id)
+    is_invited = not (groups and sale.groups_only) or await _is_in_one_of(session, groups, member_id)
     if sale.early_at is None or now >= sale.opens_at:
         return Standing(False, is_invited)
     level = await levels.name_of(session, member_id)
@@ -156,6 +167,9 @@ async def plan(session: AsyncSession, wanted: Plan, *, now: datetime, chance: ra
         pay_seconds=int(wanted.pay_window.total_seconds()),
         honours_late=wanted.honours_late,
         series=wanted.series,
+        ahead_seconds=int(wanted.announce_ahead.total_seconds()),
+        groups_only=wanted.groups_only,
+        recaps=wanted.recaps,
         created_at=now,
     )
     session.add(sale)
@@ -193,6 +207,8 @@ def _problem(wanted: Plan, *, now: datetime) -> str:
         (wanted.early_at is not None and not (wanted.early_levels or wanted.early_tags), "提前购没有说给谁"),
         (not timedelta(minutes=1) <= wanted.pay_window <= timedelta(days=1), "付款时限要在 1 分钟到 1 天之间"),
         (len(set(codes)) < len(codes), "商品代号重复"),
+        (not timedelta(0) <= wanted.announce_ahead <= AHEAD_AT_MOST, "公告最多提前 3 天"),
+        (wanted.recaps and not wanted.group_ids, "没有写群，小结没有地方发"),
         (wanted.series is not None and wanted.closes_at - wanted.opens_at > WEEK, "每周一次的秒杀不能超过一周"),
     )
     if found := next((words for wrong, words in checks if wrong), ""):
@@ -319,6 +335,9 @@ async def _repeat(session: AsyncSession, sale: Sale, *, now: datetime, chance: r
         "pay_seconds": sale.pay_seconds,
         "honours_late": sale.honours_late,
         "series": sale.series,
+        "ahead_seconds": sale.ahead_seconds,
+        "groups_only": sale.groups_only,
+        "recaps": sale.recaps,
         "created_at": now,
     }
     made = insert(session, Sale).values(values).on_conflict_do_nothing().returning(Sale.id)

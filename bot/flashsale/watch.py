@@ -1,9 +1,9 @@
-"""The clock of flash sales: opens, closes and settles them, releases what was not paid, and checks that sums hold."""
+"""The clock of flash sales: tells of them, opens, closes and settles them, releases what was not paid, checks sums."""
 
 import logging
 
 from bot.app import App
-from bot.flashsale import board, merging, notices, payments, sales
+from bot.flashsale import announcing, board, merging, notices, payments, sales
 from bot.flashsale.allocator import Allocator
 from bot.metrics import ALERTS
 
@@ -37,9 +37,15 @@ class SaleWatch:
         async with self._app.sessions.begin() as session:
             moved = await sales.follow_clock(session, now=now)
             moved += await sales.next_sessions(session, now=now, chance=self._app.chance)
+        async with self._app.sessions.begin() as session:
+            app = self._app
+            told = await announcing.follow(session, gate=app.gate, public_url=app.public_url, now=now)
+            await notices.unsent(session, await announcing.unsent(session, now=now), app=app, now=now)
+        if told:
+            self._app.peers.tap("campaigns")
         if freed or moved:
             self._app.peers.tap(TOPIC)
-        return len(freed) + moved
+        return len(freed) + moved + told
 
     async def check(self) -> None:
         """Forever: bring home what merges left behind; look whether held, sold and left add up, and alarm if not."""

@@ -44,6 +44,9 @@ class Sale(Base):
     pay_seconds: Mapped[int]  # from the claim to its release
     honours_late: Mapped[bool] = mapped_column(default=True)  # a payment after release takes a unit that is left
     series: Mapped[str | None] = mapped_column(sa.String(40))  # of a weekly sale; its sessions share the name
+    ahead_seconds: Mapped[int] = mapped_column(default=7200)  # before the first may claim, its groups are told
+    groups_only: Mapped[bool] = mapped_column(default=True)  # False: others may claim too, by whatever way they come
+    recaps: Mapped[bool] = mapped_column(default=False)  # afterwards its groups read how it went
     created_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
 
@@ -74,7 +77,7 @@ class SaleItem(Base):
 
 
 class SaleGroup(Base):
-    """A customer group the sale is for, and its link. Without any the sale is for everybody."""
+    """A customer group the sale is told in, and its link. Whether it is for them alone says the sale's groups_only."""
 
     __tablename__ = "sale_groups"
     __table_args__ = (sa.UniqueConstraint("sale_id", "group_id"),)

@@ -92,12 +92,9 @@ class MassSends:
             await self._lose(task)
             return Sent({"asked": False})
         now = self._app.clock.now()
-        words = task.note or self._kind.words.format(campaign=task.campaign, recipients=len(task.recipients))
-        once = task.noted_once or task.id
+        words = self._kind.words.format(campaign=task.campaign, recipients=len(task.recipients))
         note = lanes.staff_message(
-            {"msgtype": "text", "text": {"content": words}},
-            because=(self._kind.noted_as, once),
-            userids=(task.sender,),
+            _note(task, words), because=(self._kind.noted_as, task.noted_once or task.id), userids=(task.sender,)
         )
         learnt = self._book.asked(task, made.msgid, made.unreachable, now=now)
         return Sent({"msgid": made.msgid}, tuple(learnt), (note,))
@@ -211,6 +208,17 @@ class MassSends:
             "text": {"content": task.message.text},
         }
         return {**body, "attachments": _attachments(task.message)} if task.message.link else body
+
+
+def _note(task: Task, usual: str) -> dict[str, Any]:
+    """What the sender reads in the app: a card where there is a page to see, else plain words."""
+    if task.note is None:
+        return {"msgtype": "text", "text": {"content": usual}}
+    note = task.note
+    if not note.url:
+        return {"msgtype": "text", "text": {"content": f"{note.title}\n{note.text}"}}
+    card = {"title": note.title, "description": note.text, "url": note.url, "btntxt": "看看"}
+    return {"msgtype": "textcard", "textcard": card}
 
 
 def _is_alike(known: Listed, message: Message) -> bool:

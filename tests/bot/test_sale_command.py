@@ -51,7 +51,8 @@ def test_a_file_becomes_a_sale_that_is_announced_and_closed(file: Path) -> None:
     code = told.split()[0]
     assert f"https://shop.example/h5/sales/{code}?g=" in told
     assert "草稿" in said("list")
-    assert "已公布" in said("announce", code)
+    told = said("announce", code)
+    assert "已公布" in told and "1 个群" in told and "群主不是我们的同事" in told
     assert "做不了" in said("announce", code, code=2)
     assert "冻干鸡肉粒" in said("show", code)
     assert "已结束" in said("close", code)
@@ -64,9 +65,21 @@ def test_what_cannot_be_done_is_a_sentence(file: Path) -> None:
         ("stock: 20", "stock: 0", "库存要大于 0"),
         ("name: 周四秒杀", "nmae: 周四秒杀", "nmae：没有这个字段"),
         ("groups: [猫咪福利 1 群]", "groups: [没有的群]", "没有群“没有的群”"),
+        ("price: 19.9", "price: 十九块九", "items.0.price：要写数字"),
+        ("stock: 20", "stock: 二十", "items.0.stock：要写整数"),
+        ("stock: 20", "stock: 1.5", "items.0.stock：要写整数"),
+        ('opens_at: "', 'opens_at: "明天 ', "opens_at：要写时间"),
+        ("items:", "pay_minutes: 0\nitems:", "pay_minutes：不能小于 1"),
+        ("items:", "announce_hours: 100\nitems:", "announce_hours：不能大于 72"),
+        ("items:", "honours_late: 也许\nitems:", "honours_late：写 true 或 false"),
+        ("items:", "early_tags: 宝妈\nitems:", "early_tags：要写成列表"),
+        ("name: 周四秒杀", "name: 20260312", "name：要写文字"),
+        ("name: 周四秒杀", "name: [", "读不懂"),
     ):
         file.write_text(text.replace(old, new, 1), encoding="utf-8")
         assert words in said("create", str(file), code=2)
+    file.write_text("- 只有一个列表", encoding="utf-8")
+    assert "整份：要写成 名字: 值" in said("create", str(file), code=2)
     assert "还没有秒杀" in said("list")
     assert "没有秒杀 NOPE" in said("show", "NOPE", code=2)
     assert "没有在等退款" in said("refunded", "7", code=2)

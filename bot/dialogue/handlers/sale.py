@@ -1,15 +1,19 @@
 """秒杀: what is on, a claim by a line, one's own claims, and a place in the queue."""
 
+import re
+
 from bot import texts
 from bot.dialogue.router import Router, Says, from_customer, says
 from bot.dialogue.turn import Reply, Turn
 from bot.flashsale import board, chat, sales, words
 from bot.flashsale.terms import MOST, ItemNotFound, QuantityInvalid
+from bot.models.sale import Sale, SaleItem, SaleStatus
 
 router = Router("sale")
-ITEM = r"(?P<item>[A-Za-z]{1,4}\d{1,4})"
+ITEM = r"(?P<item>[A-Za-z0-9]{1,13})"  # a code, perhaps with how many right behind it: A1x2
+GLUED = re.compile(r"([A-Za-z0-9]{1,8}?)[xX](\d{1,4})")
 SALES = Says(r"秒杀|今天(?:有)?什么秒杀|有(?:什么)?秒杀吗?|秒杀(?:有什么|活动|列表|专场)")
-COUNT = r"(?:\s*(?:[xX×*＊]|要)?\s*(?P<count>\d{1,4})\s*[份件个袋包罐]?)?"
+COUNT = r"(?:(?:\s*(?:[xX×*＊]|要)\s*|\s+)(?P<count>\d{1,4}))?\s*[份件个袋包罐]?"
 
 
 @router.on(from_customer, SALES)
@@ -46,13 +50,15 @@ async def wait(turn: Turn, item: str, count: str) -> Reply:
 
 async def _write_down(turn: Turn, item: str, count: str, *, waits: bool) -> Reply:
     """The deed and its answer follow from chat.ClaimLines, so that this turn keeps nobody waiting."""
-    quantity = int(count or 1)
-    if not 0 < quantity <= MOST:
-        raise QuantityInvalid(quantity)
     try:
-        wanted = await sales.find_item(turn.session, item, now=turn.now)
+        wanted, quantity = await _meant(turn, item, count)
     except ItemNotFound:
         return Reply.text(texts.SALE_NO_ITEM.format(item=item.upper()))
+    if not 0 < quantity <= MOST:
+        raise QuantityInvalid(quantity)
+    sale = await turn.session.get_one(Sale, wanted.sale_id)
+    if sale.status is SaleStatus.SETTLED:
+        return Reply.text(await _over(turn, wanted))
     await chat.write_down(
         turn.session,
         msgid=turn.inbound.msgid,
@@ -65,3 +71,22 @@ async def _write_down(turn: Turn, item: str, count: str, *, waits: bool) -> Repl
     )
     turn.app.peers.tap(chat.TOPIC)
     return Reply()
+
+
+async def _meant(turn: Turn, item: str, count: str) -> tuple[SaleItem, int]:
+    """The item and how many: a code may end like a count, so the whole word is looked for first. Or ItemNotFound."""
+    try:
+        return await sales.find_item(turn.session, item, now=turn.now), int(count or 1)
+    except ItemNotFound:
+        glued = None if count else GLUED.fullmatch(item)
+        if glued is None:
+            raise
+        return await sales.find_item(turn.session, glued[1], now=turn.now), int(glued[2])
+
+
+async def _over(turn: Turn, item: SaleItem) -> str:
+    """Of a sale that is settled: sold out, or merely over; and what comes next."""
+    why = texts.SALE_ITEM_GONE if item.sold >= item.stock else texts.SALE_ITEM_ENDED
+    coming = await sales.on_now(turn.session, now=turn.now, limit=1)
+    then = "回复「秒杀」看看现在有什么。" if coming else texts.SALE_NONE.removeprefix("现在没有秒杀。")
+    return texts.SALE_ITEM_OVER.format(item=item.name, why=why, then=then)
