@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.guard_rules import Channel, Decision, Verdict
 from campaigns.models.campaign import OPEN, Delivery, DeliveryStatus, Run
-from crm.base.db import is_among
+from crm.base.db import is_among, not_among
 
 Ids = Collection[int]
+WAITING = (DeliveryStatus.PLANNED, DeliveryStatus.HELD)
 FIELD_MISSING, TOO_LONG = "field_missing", "too_long"
 CANCELLED, LEFT_AUDIENCE, NO_CONTACT = "cancelled", "left_audience", "not_a_contact"
 NOT_CONFIRMED, UNREACHABLE, LIMIT_REACHED, NO_LONGER_CONTACT, NOT_SENT = (
@@ -21,26 +21,13 @@ NOT_CONFIRMED, UNREACHABLE, LIMIT_REACHED, NO_LONGER_CONTACT, NOT_SENT = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A delivery that waits to be put on a channel."""
-
-    member_id: int
-    variant: int
-
-
 # Reads
 
 
-async def waiting(session: AsyncSession, run_id: int, after_id: int, upto_id: int) -> list[Planned]:
-    """Deliveries of a range that are not on their way yet, by member."""
-    rows = await session.execute(
-        sa.select(Delivery.member_id, Delivery.variant)
-        .where(*_range(run_id, after_id, upto_id))
-        .where(Delivery.status.in_((DeliveryStatus.PLANNED, DeliveryStatus.HELD)))
-        .order_by(Delivery.member_id)
-    )
-    return [Planned(row.member_id, row.variant) for row in rows]
+def waiting(run_id: int, after_id: int, upto_id: int, among: Collection[DeliveryStatus]) -> sa.Select[int, int]:
+    """SQL for the members of a range that are not on their way yet, and their variants."""
+    found = sa.select(Delivery.member_id, Delivery.variant)
+    return found.where(*_range(run_id, after_id, upto_id), Delivery.status.in_(among))
 
 
 async def on_the_way(session: AsyncSession, run_id: int, after_id: int, upto_id: int, channel: Channel) -> list[int]:
@@ -84,7 +71,6 @@ async def decide(session: AsyncSession, run_id: int, decisions: Mapping[int, Dec
         if one.is_allowed:
             continue
         alike[one.verdict, one.code[:60]].append(member_id)
-    waits = (DeliveryStatus.PLANNED, DeliveryStatus.HELD)
     for (verdict, reason), member_ids in alike.items():
         held = verdict is Verdict.HELD
         await move(
@@ -92,9 +78,46 @@ async def decide(session: AsyncSession, run_id: int, decisions: Mapping[int, Dec
             run_id,
             member_ids,
             DeliveryStatus.HELD if held else DeliveryStatus.SKIPPED,
-            before=waits if held else (*waits, DeliveryStatus.HOLDOUT),
+            before=WAITING if held else (*WAITING, DeliveryStatus.HOLDOUT),
             reason=reason,
         )
+
+
+async def decide_rest(
+    session: AsyncSession, run_id: int, after_id: int, upto_id: int, decision: Decision, *, known: Ids
+) -> None:
+    """Write down one decision for all of a range that wait and are not among `known`; what stands there stays."""
+    held = decision.verdict is Verdict.HELD
+    to, reason = DeliveryStatus.HELD if held else DeliveryStatus.SKIPPED, decision.code[:60]
+    rest = sa.update(Delivery).where(*_range(run_id, after_id, upto_id), Delivery.status.in_(WAITING))
+    rest = rest.where(_is_news(to, reason), not_among(session, Delivery.member_id, known))
+    await session.execute(rest.values(status=to, reason=reason), execution_options=_quiet)
+
+
+def _is_news(to: DeliveryStatus, reason: str) -> sa.ColumnElement[bool]:
+    """A brake that stays on is asked about every minute: the same answer is not written again."""
+    return sa.or_(Delivery.status != to, Delivery.reason.is_distinct_from(reason))
+
+
+async def reopen(session: AsyncSession, run_id: int, after_id: int, upto_id: int) -> None:
+    """Who was held back is planned again."""
+    held = sa.update(Delivery).where(*_range(run_id, after_id, upto_id), Delivery.status == DeliveryStatus.HELD)
+    await session.execute(held.values(status=DeliveryStatus.PLANNED), execution_options=_quiet)
+
+
+async def put_tiers(session: AsyncSession, run_id: int, after_id: int, upto_id: int, tiers: Mapping[int, int]) -> None:
+    """The tier of each member of a range that waits; who is in none of `tiers` is of none."""
+    mine = sa.update(Delivery).where(*_range(run_id, after_id, upto_id), Delivery.status.in_(WAITING))
+    await session.execute(mine.where(Delivery.tier.is_not(None)).values(tier=None), execution_options=_quiet)
+    for tier in sorted(set(tiers.values())):
+        whose = is_among(session, Delivery.member_id, [one for one, its in tiers.items() if its == tier])
+        await session.execute(mine.where(whose).values(tier=tier), execution_options=_quiet)
+
+
+async def leave_out(session: AsyncSession, run_id: int, after_id: int, upto_id: int, reason: str) -> None:
+    """Whoever of a range is still planned is not reached, and why."""
+    rest = sa.update(Delivery).where(*_range(run_id, after_id, upto_id), Delivery.status == DeliveryStatus.PLANNED)
+    await session.execute(rest.values(status=DeliveryStatus.SKIPPED, reason=reason), execution_options=_quiet)
 
 
 async def move(

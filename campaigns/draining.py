@@ -1,26 +1,24 @@
 """One batch on its way: the gate, the tier, the channel, and what became of the letters it sent before."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, deliveries, guards, messages
+from campaigns import audience, definition, deliveries, guards, messages, sieve
 from campaigns.content import FieldMissing
 from campaigns.definition import Definition, Message
-from campaigns.deliveries import Planned
 from campaigns.guard_rules import Channel, Decision, Gate, Verdict, refused
-from campaigns.models.campaign import Batch, Campaign, Copy, DeliveryStatus, Run
+from campaigns.models.campaign import Batch, Campaign, Delivery, DeliveryStatus, Run
 from crm.base import outbox
-from crm.base.db import insert_all, is_among
+from crm.base.db import is_among
 from crm.base.outbox import OutboxRow, Status
 
 RETRY_HELD = timedelta(minutes=1)  # the gate cannot say until when
 LOOK_AT_KF = timedelta(seconds=5)  # whether the outbox has settled what it was given
-_copies: Any = Copy.__table__
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ class Letter:
 class Kf(Protocol):
     """The chat of 微信客服: the edge knows who may be written to there, and writes."""
 
-    async def reachable(self, session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> set[int]:
-        """Those of them whose window is open and who are in the bot's hands."""
+    async def reachable_between(self, session: AsyncSession, after_id: int, upto_id: int, *, now: datetime) -> set[int]:
+        """Members with an id in (after_id, upto_id] whose window is open and who are in the bot's hands."""
 
     async def put(self, session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
         """Write them into the outbox."""
@@ -47,7 +45,7 @@ class Kf(Protocol):
 class NoKf:
     """A shop whose campaigns do not use the kf chat."""
 
-    async def reachable(self, session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> set[int]:
+    async def reachable_between(self, session: AsyncSession, after_id: int, upto_id: int, *, now: datetime) -> set[int]:
         return set()
 
     async def put(self, session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
@@ -65,19 +63,21 @@ async def drain_batch(
     """Put what waits in this batch on its way. The caller holds the batch's lock."""
     told = definition.read(run.definition)
     await _take_ends(session, batch, now=now)
-    people = await deliveries.waiting(session, run.id, batch.after_id, batch.upto_id)
-    work = _Draining(session, gate, kf, batch, told, now, {one.member_id: one for one in people})
-    due = [at for at in (await work.send(),) if at is not None] if people else []
-    if await deliveries.on_the_way(session, run.id, batch.after_id, batch.upto_id, Channel.KF):
+    due = await _Draining(session, gate, kf, batch, told, now).send()
+    if batch.letters and await deliveries.on_the_way(session, *_of(batch), Channel.KF):
         due.append(now + LOOK_AT_KF)
     batch.due_at = min(due, default=None)
+
+
+def _of(batch: Batch) -> tuple[int, int, int]:
+    return batch.run_id, batch.after_id, batch.upto_id
 
 
 async def _out(session: AsyncSession, batch: Batch) -> dict[str, int]:
     """References of letters of this batch that may be under way, and whose they are."""
     if not batch.letters:
         return {}
-    out = await deliveries.on_the_way(session, batch.run_id, batch.after_id, batch.upto_id, Channel.KF)
+    out = await deliveries.on_the_way(session, *_of(batch), Channel.KF)
     return {kf_ref(batch.run_id, one, number): one for one in out for number in range(batch.letters)}
 
 
@@ -119,7 +119,7 @@ async def take_back_letters(session: AsyncSession, run_id: int, *, now: datetime
 
 @dataclass(slots=True)
 class _Draining:
-    """The people of one batch at one instant; whoever is decided about or carried off leaves `left`."""
+    """The people of one batch at one instant. They are moved in whole ranges; only who is special is known by id."""
 
     session: AsyncSession
     gate: Gate
@@ -127,92 +127,103 @@ class _Draining:
     batch: Batch
     told: Definition
     now: datetime
-    left: dict[int, Planned]
+    open: tuple[DeliveryStatus, ...] = (DeliveryStatus.PLANNED, DeliveryStatus.HELD)  # of those not decided about yet
     tiers: dict[int, int] = field(default_factory=dict)
-    decided: dict[int, Decision] = field(default_factory=dict)
+    decided: set[int] = field(default_factory=set)
+    due: list[datetime] = field(default_factory=list)
 
-    async def send(self) -> datetime | None:
+    async def send(self) -> list[datetime]:
         """Everybody gets a channel or a reason; returns when those held back are looked at again."""
+        if any([await self._lets_through(channel) for channel in self.told.channels]):
+            # Who is held is planned anew; while nobody gets through they stay as they are, and nothing is written.
+            await deliveries.reopen(self.session, *_of(self.batch))
+            self.open = (DeliveryStatus.PLANNED,)
         if self.told.listens:
-            out = await audience.who_left(self.session, self.told.condition, self.left, now=self.now)
-            self._refuse({one: refused(deliveries.LEFT_AUDIENCE) for one in out})
-        self.tiers = await audience.tiers(self.session, self.told, self.left, now=self.now)
+            out = await audience.who_left(self.session, self.told.condition, await self._ids(), now=self.now)
+            await self._decide({one: refused(deliveries.LEFT_AUDIENCE) for one in out})
+        if self.told.tiers:
+            self.tiers = await audience.tiers(self.session, self.told, await self._ids(), now=self.now)
+            await deliveries.put_tiers(self.session, *_of(self.batch), self.tiers)
         for channel in self.told.channels:
-            if self.left:
-                await (self._write() if channel is Channel.KF else self._ask_staff())
-        self._refuse({one: refused(deliveries.NO_CONTACT) for one in self.left})
-        await deliveries.decide(self.session, self.batch.run_id, self.decided)
-        held = [one.until or self.now + RETRY_HELD for one in self.decided.values() if one.verdict is Verdict.HELD]
-        return max(min(held), self.now + timedelta(seconds=1)) if held else None
+            await (self._write() if channel is Channel.KF else self._ask_staff())
+        await deliveries.leave_out(self.session, *_of(self.batch), deliveries.NO_CONTACT)
+        return [max(at, self.now + timedelta(seconds=1)) for at in self.due]
 
-    def _refuse(self, decisions: Mapping[int, Decision]) -> None:
+    async def _lets_through(self, channel: Channel) -> bool:
+        said = await guards.of_anybody(self.session, self.gate, channel=channel, now=self.now)
+        return said.verdict is not Verdict.HELD
+
+    async def _ids(self) -> list[int]:
+        asked = deliveries.waiting(*_of(self.batch), self.open)
+        return [one.member_id for one in await self.session.execute(asked) if one.member_id not in self.decided]
+
+    async def _decide(self, decisions: Mapping[int, Decision]) -> None:
         no = {one: decision for one, decision in decisions.items() if not decision.is_allowed}
-        self.decided.update(no)
-        for member_id in no:
-            self.left.pop(member_id, None)
+        await deliveries.decide(self.session, self.batch.run_id, no)
+        self.decided |= no.keys()
+        self._look_again(no.values())
+
+    def _look_again(self, decisions: Iterable[Decision]) -> None:
+        self.due += [one.until or self.now + RETRY_HELD for one in decisions if one.verdict is Verdict.HELD]
 
     async def _write(self) -> None:
         """By the bot, to whom it may write now."""
-        reachable = sorted(await self.kf.reachable(self.session, self.left, now=self.now) & self.left.keys())
-        texts = await messages.fill(
-            self.session, {one: self._message(self.left[one]) for one in reachable}, now=self.now
-        )
-        self._refuse({one: refused(_why_no_text(text)) for one, text in texts.items() if not isinstance(text, Message)})
-        reachable = [one for one in reachable if one in self.left]
-        if not reachable:
+        talks = await self.kf.reachable_between(self.session, self.batch.after_id, self.batch.upto_id, now=self.now)
+        if not talks:
             return
-        refs = {one: kf_ref(self.batch.run_id, one, self.batch.letters) for one in reachable}
+        asked = deliveries.waiting(*_of(self.batch), self.open).where(is_among(self.session, _member, talks))
+        here: dict[int, int] = {
+            row.member_id: row.variant for row in await self.session.execute(asked.order_by(_member))
+        }
+        said = {
+            one: self.told.message(self.tiers.get(one), variant)
+            for one, variant in here.items()
+            if one not in self.decided
+        }
+        texts = await messages.fill(self.session, said, now=self.now)
+        await self._decide({one: refused(_why_no_text(text)) for one, text in texts.items() if _is_not_one(text)})
+        refs = {one: kf_ref(self.batch.run_id, one, self.batch.letters) for one in said if one not in self.decided}
+        if not refs:
+            return
         self.batch.letters += 1
-        self._refuse(
+        await self._decide(
             await guards.admit(self.session, self.gate, refs, channel=Channel.KF, topic=self.told.topic, now=self.now)
         )
-        going = [self.left[one] for one in reachable if one in self.left]
         deadline = self.now + self.told.grace
         letters = [
-            Letter(self.batch.run_id, one.member_id, refs[one.member_id], text, deadline)
-            for one in going
-            if isinstance(text := texts[one.member_id], Message)
+            Letter(self.batch.run_id, one, ref, text, deadline)
+            for one, ref in refs.items()
+            if one not in self.decided and isinstance(text := texts[one], Message)
         ]
         await self.kf.put(self.session, letters, now=self.now)
-        await self._queued([one.member_id for one in going], Channel.KF)
+        going = [one.member_id for one in letters]
+        to = DeliveryStatus.QUEUED
+        await deliveries.move(
+            self.session, self.batch.run_id, going, to, before=self.open, channel=Channel.KF, reason=None
+        )
 
     async def _ask_staff(self) -> None:
         """By 企业群发: everybody's copy, to be put together when the whole run is planned."""
-        senders = await audience.senders(self.session, self.left)
-        asked = [one for one in self.left if one in senders]
-        self._refuse(
-            await guards.judge(
-                self.session, self.gate, asked, channel=Channel.BROADCAST, topic=self.told.topic, now=self.now
-            )
-        )
-        going = [one for one in asked if one in self.left]
-        rows = [
-            {
-                "run_id": self.batch.run_id,
-                "member_id": one,
-                "staff_id": senders[one].staff_id,
-                "variant": self.left[one].variant,
-                "tier": self.tiers.get(one),
-                "external_userid": senders[one].external_userid,
-            }
-            for one in going
-        ]
-        again = "(run_id, member_id) DO UPDATE SET broadcast_id = NULL, staff_id = excluded.staff_id,"
-        await insert_all(self.session, _copies, rows, conflict=f"{again} external_userid = excluded.external_userid")
-        await self._queued(going, Channel.BROADCAST)
+        asked = deliveries.waiting(*_of(self.batch), self.open)
+        said = await sieve.sift(
+            self.session, self.gate, asked, self.batch.after_id, self.batch.upto_id,
+            channel=Channel.BROADCAST, topic=self.told.topic, now=self.now,
+        )  # fmt: skip
+        await self._decide({one: decision for one, decision in said.known.items() if one not in self.decided})
+        if not said.rest.is_allowed:
+            known = {*said.known, *self.decided}
+            await deliveries.decide_rest(self.session, *_of(self.batch), said.rest, known=known)
+            self._look_again([said.rest])
+            free = [one for one in said.known if one not in self.decided]
+            await deliveries.move(self.session, self.batch.run_id, free, DeliveryStatus.PLANNED, before=self.open)
+        await audience.copy_out(self.session, *_of(self.batch))
 
-    async def _queued(self, member_ids: Sequence[int], channel: Channel) -> None:
-        by_tier: dict[int | None, list[int]] = {}
-        for one in member_ids:
-            by_tier.setdefault(self.tiers.get(one), []).append(one)
-            del self.left[one]
-        for tier, mine in by_tier.items():
-            await deliveries.move(
-                self.session, self.batch.run_id, mine, DeliveryStatus.QUEUED, channel=channel, tier=tier, reason=None
-            )
 
-    def _message(self, one: Planned) -> Message:
-        return self.told.message(self.tiers.get(one.member_id), one.variant)
+_member = Delivery.member_id
+
+
+def _is_not_one(text: object) -> bool:
+    return not isinstance(text, Message)
 
 
 def _why_no_text(refusal: object) -> str:

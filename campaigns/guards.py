@@ -6,9 +6,10 @@ one. A member who absorbed others is judged by the touches, holds and quota of a
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ from crm.models.member import Member
 PENDING_AT_MOST = timedelta(days=7)  # what was let through and never heard of again stops counting after this
 MONTH = timedelta(days=32)  # covers the longest period of the platform's quota
 DEAD_ENDS = (Status.DEAD, Status.CANCELLED)
+_When = Callable[[tuple[datetime, ...], tuple[date, ...] | None], Decision]
 
 
 @dataclass(slots=True)
@@ -58,6 +60,16 @@ async def judge(
 ) -> dict[int, Decision]:
     """What the gate would say about each of these members; nothing is reserved. Six queries however many they are."""
     return await _judge(session, gate, dict.fromkeys(member_ids, ""), channel=channel, topic=topic, now=now)
+
+
+async def of_anybody(session: AsyncSession, gate: Gate, *, channel: Channel, now: datetime) -> Decision:
+    """What the gate says of each member of whom nothing is known."""
+    return _decide(gate, _Person(), "", channel, await brakes.is_on(session), partial(gate.when, now=now))
+
+
+def counted_since(gate: Gate, now: datetime) -> datetime:
+    """Touches before this instant change no decision, unless they are asked about under their own reference."""
+    return now - max(gate.longest_window, PENDING_AT_MOST)
 
 
 async def admit(
@@ -191,7 +203,8 @@ async def _judge(
     known = await _known(session, gate, person_of, channel=channel, topic=topic, now=now)
     is_stopped = await brakes.is_on(session)
     decisions: dict[int, Decision] = {}
-    of_blank = _decide(gate, _Person(), "", channel, is_stopped, now)  # most of a large audience; half of the time
+    when = cache(partial(gate.when, now=now))  # who got the same mass send waits for the same instant
+    of_blank = _decide(gate, _Person(), "", channel, is_stopped, when)
     taken: set[tuple[int, str]] = set()  # one person, asked about under two of their old ids
     for member_id in asked:
         person_id = person_of.get(member_id)
@@ -207,12 +220,12 @@ async def _judge(
             taken.add((person_id, wanted[member_id]))
             person = known[person_id]
             decisions[member_id] = (
-                of_blank if person.is_blank else _decide(gate, person, wanted[member_id], channel, is_stopped, now)
+                of_blank if person.is_blank else _decide(gate, person, wanted[member_id], channel, is_stopped, when)
             )
     return decisions
 
 
-def _decide(gate: Gate, person: _Person, ref: str, channel: Channel, is_stopped: bool, now: datetime) -> Decision:
+def _decide(gate: Gate, person: _Person, ref: str, channel: Channel, is_stopped: bool, when: _When) -> Decision:
     if ref and any(one == ref and state is PassState.SENT for one, state, _ in person.touched):
         return refused("gate.already_sent")
     if person.said_no is not None:
@@ -225,9 +238,9 @@ def _decide(gate: Gate, person: _Person, ref: str, channel: Channel, is_stopped:
         return refused(code, **facts) if person.hold.until is None else held(code, person.hold.until, **facts)
     if is_stopped:
         return held("gate.stopped", None)
-    touched = [at for one, _, at in person.touched if one != ref]
-    spent = [day for one, day in person.spent if one != ref] if channel is Channel.BROADCAST else None
-    return gate.when(touched, spent, now=now)
+    touched = tuple(at for one, _, at in person.touched if one != ref)
+    spent = tuple(day for one, day in person.spent if one != ref) if channel is Channel.BROADCAST else None
+    return when(touched, spent)
 
 
 async def _people(session: AsyncSession, member_ids: Collection[int], *, locks: bool) -> Sequence[Any]:
@@ -249,8 +262,8 @@ async def _known(
 ) -> dict[int, _Person]:
     known = {person_id: _Person() for person_id in person_of.values()}
     ids = list(person_of)
-    for said in await session.scalars(
-        sa.select(Consent).where(
+    for said in await session.execute(
+        sa.select(Consent.member_id, Consent.granted, Consent.topic, Consent.channel, Consent.said_at).where(
             is_among(session, Consent.member_id, ids),
             Consent.topic.in_({MARKETING, topic}),
             Consent.channel.in_({ANY_CHANNEL, channel.value}),
@@ -270,8 +283,7 @@ async def _known(
     ):
         person = known[person_of[hold.member_id]]
         person.hold = _stronger(person.hold, hold)
-    since = now - max(gate.longest_window, PENDING_AT_MOST)
-    for row in await _counted(session, Touch, Touch.member_id, ids, since=since):
+    for row in await _counted(session, Touch, Touch.member_id, ids, since=counted_since(gate, now)):
         known[person_of[row.member_id]].touched.append((row.ref, row.state, _counts_at(row, now)))
     if channel is Channel.BROADCAST:
         for row in await _counted(session, QuotaUse, QuotaUse.member_id, ids, since=now - MONTH):

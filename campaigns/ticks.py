@@ -23,6 +23,7 @@ from campaigns.models.campaign import (
     RunStatus,
 )
 from crm.base.clock import local_day
+from crm.base.db import plan_afresh
 
 TOUCH_EVERY = timedelta(minutes=1)
 LEAST_GRACE = timedelta(minutes=10)  # no shorter silence counts as a sleep
@@ -31,7 +32,7 @@ STALE = "stale"
 
 
 async def plan(session: AsyncSession, *, now: datetime) -> bool:
-    """Plan the next window of a run that is being planned; False when there is none."""
+    """Plan the next windows of a run that is being planned; False when there is none."""
     row = (
         await session.execute(
             sa.select(Run, Campaign)
@@ -52,7 +53,8 @@ async def plan(session: AsyncSession, *, now: datetime) -> bool:
         run.cursor, run.ticked_at, run.status = run.last_id, now, RunStatus.SENDING
         await session.flush()
         return True
-    upto = min(run.cursor + audience.WINDOW, run.last_id)
+    await plan_afresh(session)
+    upto = min(run.cursor + audience.WINDOW * audience.PLANNED_TOGETHER, run.last_id)
     planned = await audience.plan_window(
         session,
         told,
@@ -63,7 +65,10 @@ async def plan(session: AsyncSession, *, now: datetime) -> bool:
         now=run.due_at,
     )
     if planned:
-        session.add(Batch(run_id=run.id, after_id=run.cursor, upto_id=upto, due_at=now))
+        starts = range(run.cursor, upto, audience.WINDOW)
+        session.add_all(
+            Batch(run_id=run.id, after_id=one, upto_id=min(one + audience.WINDOW, upto), due_at=now) for one in starts
+        )
     run.cursor, run.ticked_at = upto, now
     if upto >= run.last_id:
         run.status = RunStatus.SENDING
@@ -88,6 +93,7 @@ async def drain(session: AsyncSession, gate: Gate, kf: Kf, *, now: datetime) -> 
     ).first()
     if row is None or not await _still_runs(session, row[2].id):
         return False
+    await plan_afresh(session)
     await drain_batch(session, row[0], row[1], row[2], gate=gate, kf=kf, now=now)
     await session.flush()
     return True
@@ -125,6 +131,7 @@ async def settle(session: AsyncSession, run_id: int, gate: Gate, *, now: datetim
     )
     if run is None or not await _still_runs(session, run.campaign_id):
         return False
+    await plan_afresh(session)
     told = definition.read(run.definition)
     if told.groups is not None:
         if not await group_runs.is_over(session, run_id):

@@ -300,8 +300,12 @@ def bucket_of(member_id: Any, salt: str) -> Any:
 
 
 def _fold(number: Any) -> Any:
-    """Bring the high bits down, so that the next product depends on all of them."""
-    return (number + number // 2**15) % MASK
+    """Bring the high bits down, so that the next product depends on all of them.
+
+    This is (number + number // 2**15) % MASK with the number written once: SQL reckons a column's expression as often
+    as it is spelled, and two folds of two spellings each made a plan three times as slow.
+    """
+    return number * (2**15 + 1) // 2**15 % MASK
 
 
 def _one_of(column: Any, values: tuple[Any, ...]) -> Test:

@@ -26,6 +26,12 @@ class KfChat:
         roomy = await window.roomy(session, [one.id for one in talks.values()], now=now)
         return {member_id for member_id, one in talks.items() if one.id in roomy}
 
+    async def reachable_between(self, session: AsyncSession, after_id: int, upto_id: int, *, now: datetime) -> set[int]:
+        here = (Conversation.member_id > after_id, Conversation.member_id <= upto_id)
+        found = sa.select(Conversation.member_id).where(*here, Conversation.last_customer_at > now - QUIET_FOR)
+        ids = {one for one in await session.scalars(found) if one is not None}
+        return await self.reachable(session, ids, now=now) if ids else set()
+
     async def put(self, session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
         talks = await _talks(session, [one.member_id for one in letters], now=now)
         messages = [

@@ -333,6 +333,14 @@ def among(dialect: str, column: Any, values: sa.BindParameter[Any]) -> sa.Column
     return column == sa.func.any(sa.type_coerce(values, postgresql.ARRAY(column.type)))  # type: ignore[no-any-return]
 
 
+def not_among(session: AsyncSession | AsyncConnection, column: Any, ids: Collection[int]) -> sa.ColumnElement[bool]:
+    """SQL for `column NOT IN ids`, hashed: of an array PostgreSQL would walk the whole for each row."""
+    if is_sqlite(session):
+        return ~is_among(session, column, ids)
+    told = sa.func.unnest(sa.bindparam(None, list(ids), postgresql.ARRAY(sa.BigInteger())))
+    return column.not_in(sa.select(told))  # type: ignore[no-any-return]
+
+
 def is_sqlite(session: AsyncSession | AsyncConnection) -> bool:
     bind = session.get_bind() if isinstance(session, AsyncSession) else session
     return bind.dialect.name == "sqlite"
@@ -368,6 +376,16 @@ async def hold(session: AsyncSession, name: str, *, shared: bool = False) -> Non
     await session.execute(
         sa.text(f"SELECT pg_advisory_xact_lock{mode}(hashtextextended(:name, 0))").bindparams(name=name)
     )
+
+
+async def plan_afresh(session: AsyncSession) -> None:
+    """Until this transaction ends PostgreSQL plans each statement for the rows that are there now.
+
+    For statements over thousands of rows of a table that grows from nothing within minutes: a plan kept from when it
+    was empty walks the whole of it for each row (a window of 10,000 took 40 seconds).
+    """
+    if not is_sqlite(session):
+        await session.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
 def current_xid(session: AsyncSession) -> sa.ColumnElement[int]:

@@ -1,6 +1,6 @@
 """What a campaign says: looked at before it is scheduled, filled for each member, and whole or not at all."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,8 +69,10 @@ class Chat:
     def __init__(self) -> None:
         self.letters: list[Letter] = []
 
-    async def reachable(self, _session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> set[int]:
-        return set(member_ids)
+    async def reachable_between(
+        self, _session: AsyncSession, after_id: int, upto_id: int, *, now: datetime
+    ) -> set[int]:
+        return set(range(after_id + 1, min(upto_id, after_id + 1_000) + 1))
 
     async def put(self, _session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
         self.letters += letters
