@@ -61,4 +61,6 @@ class App:
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     public_url: str = ""  # where members reach our pages, without a slash at the end; empty: links are left out
+    inviter_ways: int = 50_000  # contact ways of inviters, at most; a corp has 500,000 in all
+    poster_font: str | None = None  # file of a font that has Chinese; None: posters go without
     asks_usefulness: bool = False  # an answer that leaves alone asks whether it helped

@@ -38,6 +38,9 @@ from bot.handoff.watch import Watch
 from bot.metrics import LOOPS_FAILED
 from bot.nightly import Nightly
 from bot.reactions import reactions as edge
+from bot.referral import poster
+from bot.referral.posters import Posters
+from bot.referral.ways import InviterWays
 from bot.retention import Retention
 from bot.review_pictures import ReviewPictures
 from bot.settings import Settings, WrongSettings, rfm_rule
@@ -49,6 +52,7 @@ from bot.web.h5_site import MemberSite
 from bot.web.h5_tasks import TaskPages
 from bot.web.house import House
 from bot.web.pay_notice import PayNotices
+from bot.web.referral_h5 import ReferralPages
 from bot.web.server import create_app
 from bot.web.visitors import Visitors
 from bot.wecom.callback import CallbackView, Inbox
@@ -66,9 +70,8 @@ from bot.wecom.tag_marks import TagMarks
 from bot.wecom.token import AppKey, TokenCache
 from bot.wecom.transport import HttpTransport
 from bot.wecom.upkeep import Upkeep
-from campaigns import words
+from campaigns import every_reaction, words
 from campaigns.reactions import Reader
-from campaigns.reactions import reactions as campaigns
 from campaigns.scheduler import Scheduler
 from campaigns.worker import Worker
 from crm.base.clock import Clock, SystemClock
@@ -143,6 +146,8 @@ async def running(
             reply_deadline=settings.reply_deadline,
             public_url=(settings.public_url or "").rstrip("/"),
             line_gap=settings.line_gap,
+            inviter_ways=settings.inviter_ways,
+            poster_font=poster.find_font(settings.poster_font),
             asks_usefulness=settings.faq_asks_usefulness,
             semantics=semantic.chosen_by(settings),
         )
@@ -160,12 +165,13 @@ async def running(
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
-            more = {"pictures": pictures.run, **_archive(service, http), **_bills(service)}
+            posters = Posters(app, client.media, http)
+            more = {"pictures": pictures.run, "posters": posters.run, **_archive(service, http), **_bills(service)}
             stack.push_async_callback(_stop_all, _start_all(more))
         if serves_web:
             await inbox.start()
             stack.push_async_callback(inbox.stop)
-            await _listen(service, stack)
+            await _listen(service, stack, http)
         yield service
 
 
@@ -197,7 +203,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
     places = {name: BotPlace(bot.help_url or "") for name, bot in settings.bots.items()}
     return {
         "mentions": Mentions(app, places, kept=settings.faq_questions_kept).run,
-        "campaigns": Reader(*shared, cursor="campaigns", table=campaigns.table).run,
+        "campaigns": Reader(*shared, cursor="campaigns", table=every_reaction.table).run,
         "edge": Reader(*shared, cursor="edge", table=edge.table).run,
         "inbox": InboxWorker(app, sync, upkeep, CardPresses(app, client.kf)).run,
         "accounts": upkeep.keep_accounts,
@@ -213,6 +219,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "engine": Worker(*shared, gate=app.gate, kf=KfChat()).run,
         "schedule": Scheduler(*shared).run,
         "mass_sends": mass_sends.run,
+        "inviter_ways": InviterWays(app, client.ways).run,
         "group_sends": group_sends.run,
         "sales": sale_watch.run,
         "sale_sums": sale_watch.check,
@@ -248,7 +255,7 @@ def _bills(service: Service) -> Mapping[str, Loop]:
     return {"bills": BillWatch(service.app, service.client.bills, choices).run}
 
 
-async def _listen(service: Service, stack: AsyncExitStack) -> None:
+async def _listen(service: Service, stack: AsyncExitStack, http: aiohttp.ClientSession) -> None:
     settings, app = service.settings, service.app
     envelopes = {
         name: Envelope(one.token.get_secret_value(), one.aes_key.get_secret_value(), settings.corp_id)
@@ -279,6 +286,8 @@ async def _listen(service: Service, stack: AsyncExitStack) -> None:
     pages = SalePages(member_site, service.allocator, PayPage(settings.pay_url))
     task_pages = TaskPages(member_site)
     routes += [*member_site.routes(), *pages.routes(), *task_pages.routes()]
+    routes += [*member_site.routes(), *pages.routes()]
+    routes += ReferralPages(member_site, service.client, http).routes()
     if settings.pay_key is not None:
         routes += PayNotices(app, settings.pay_key.get_secret_value().encode()).routes()
     service.site = create_app(app, routes, House(app, settings, service.client, service.allocator, vault))

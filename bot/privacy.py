@@ -29,10 +29,12 @@ from bot.models.faq import (
 from bot.models.gateway import CallbackRow, InboundMessage, KfAccount
 from bot.models.group_bot import BotMention
 from bot.models.handoff import Ticket, TicketStep
+from bot.models.referral import InviterWay, PosterWanted
 from bot.models.sale import Claim, ClaimLine, Sale, SaleGroup, SaleItem, SalePayment, SaleShare, Waiter
 from bot.models.sync import SyncRun
 from bot.models.wecom import WecomToken
 from campaigns import privacy as decisions
+from campaigns.models.referral import ReferralLink
 from crm import privacy, privacy_tables
 from crm.base import outbox
 from crm.base.db import Sessions
@@ -106,6 +108,10 @@ def _kf_messages(who: Subject) -> Condition:
     return OutboxRow.id.in_(sa.select(KfSend.outbox_id).where(KfSend.conversation_id.in_(talks)))
 
 
+def _links(who: Subject) -> Condition:
+    return ReferralLink.member_id.in_(who.member_ids)
+
+
 async def _take_back(session: AsyncSession, whose: Condition, now: datetime) -> None:
     await outbox.cancel(session, whose, reason="member erased", now=now)
 
@@ -124,6 +130,15 @@ EDGE: Sequence[Holding] = (
     Holding(model=Conversation, title="会话", whose=_conversations, fate=Fate.GONE, locked_first=True),
     _in_conversation(InboundMessage, "会话里的消息"),
     _in_conversation(KfSend, "会话里发出的消息占的名额"),
+    _in_conversation(PosterWanted, "要过的邀请海报"),
+    Holding(
+        model=InviterWay,
+        title="邀请用的渠道活码",
+        whose=through(InviterWay.link_id, ReferralLink.id, _links),
+        fate=Fate.BLANKED,
+        why="要凭编号到企业微信删掉它；删掉后只剩编号",
+        blank={"qr_code": "", "error": ""},
+    ),
     Holding(
         model=OutboxRow,
         title="会话里发出的消息",

@@ -12,10 +12,12 @@ from bot.flashsale import notices as sale_notices
 from bot.flashsale.payments import RefundDue
 from bot.models.conversation import Conversation
 from bot.models.handoff import Ticket
+from bot.referral import notices as referral_notices
 from bot.wecom import lanes
 from campaigns.models.offer import Coupon, Offer
 from campaigns.models.review import ReviewStatus, TaskReview
 from campaigns.reactions import Reactions
+from campaigns.referral_facts import InvitationCounted, InvitationEnded, RewardSettled
 from campaigns.tasks.reviews import ReviewDecided
 from campaigns.tasks.rewards import Given
 from crm import tag_mirror
@@ -81,6 +83,11 @@ async def tell_of_review(session: AsyncSession, event: ReviewDecided, *, now: da
     given = Given("", event.points, coupon, offer, event.why)
     said = task_words.decided(review, task_words.got(given) if event.has_reward else [])
     await notices.say(session, event.member_id, said, because=("review", event.review_id), now=now)
+
+
+reactions.to(InvitationCounted)(referral_notices.counted)
+reactions.to(RewardSettled)(referral_notices.settled)
+reactions.to(InvitationEnded)(referral_notices.ended)
 
 
 @reactions.to(MemberTagged)

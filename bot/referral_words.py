@@ -5,7 +5,14 @@ from typing import Any
 
 from bot.texts import yuan
 from campaigns.models.offer import Offer
-from campaigns.models.referral import CameBy, InviteStatus, ProgrammeStatus, ReferralReward, RewardStatus
+from campaigns.models.referral import (
+    CameBy,
+    InviteStatus,
+    ProgrammeStatus,
+    ReferralInvitation,
+    ReferralReward,
+    RewardStatus,
+)
 from campaigns.referral_rules import Back, Gift, Terms
 
 PROGRAMME = {
@@ -58,6 +65,11 @@ def evidence(kind: str, facts: Mapping[str, Any]) -> str:
     if kind == "same_address":
         return f"收货地址和{'邀请人' if facts.get('with') == 'inviter' else '同一位邀请人的另一位朋友'}相同"
     return str(dict(facts))
+
+
+def for_member(one: ReferralInvitation) -> str:
+    """How one's friend stands; that a review is open is nobody's business but the shop's."""
+    return INVITATION[one.status] + (f"（{why(one.why)}）" if one.why and one.status is not InviteStatus.LAPSED else "")
 
 
 def gift(one: Gift | Back, offer: Offer | None = None) -> str:

@@ -224,6 +224,8 @@ class Settings(BaseSettings):
     faq_embeddings_model: str = ""
     faq_embeddings_key: SecretStr | None = None
     faq_asks_usefulness: bool = False  # 有帮助/没帮助 below an answer, where it costs no message of its own
+    inviter_ways: int = Field(default=50_000, ge=0, le=500_000)  # 渠道活码 of inviters, at most; then links alone
+    poster_font: Path | None = None  # with Chinese; unless given, the first of the system's usual ones
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     kf_poll: timedelta = timedelta(seconds=60)  # pull without a callback this often: callbacks can get lost
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent

@@ -120,6 +120,31 @@ CLAIM_LINE = "{item} × {quantity}  {yuan} 元  {state}"
 CLAIM_STATES = {"held": "待付款，{until} 前有效", "paid": "已付款", "released": "已释放"}
 CLAIM_REFUNDS = {"refund_due": "已释放，付款退回中", "refunded": "已释放，付款已退回"}
 
+# Inviting friends
+
+REFERRAL_NONE = "现在没有邀请好友的活动，有新的会告诉您。"
+REFERRAL_MINE = "【{title}】您邀请的朋友里，已有 {counted} 位算数："
+REFERRAL_NOBODY = "还没有朋友通过您的邀请加入。"
+REFERRAL_NEXT = "再邀请 {missing} 位，就到满 {at} 位的奖励啦。"
+REFERRAL_HOW = "朋友完成首单并过了退款期就算数，奖励自动到账。回复「邀请海报」拿您的专属海报。"
+REFERRAL_SHARE = "您的专属链接：\n{url}\n邀请码 {code}。海报马上发给您，转给朋友就行。"
+REFERRAL_BY_CODE = "您的邀请码是 {code}：请朋友加我们的客服后回复「邀请码 {code}」就行。"
+REFERRAL_NO_POSTER = "抱歉，海报这会儿没做出来，上面的链接一样能用；过一会儿再回复「邀请海报」试试。"
+REFERRAL_CAME = "欢迎！已经记下是朋友邀请您来的，新人礼会自动到您的账上。"
+REFERRAL_REFUSED = {
+    "own_link": "这是您自己的邀请码，请发给朋友来用～",
+    "not_new": "邀请码是给新朋友的，您已经是我们的老朋友啦。回复「邀请好友」，也可以邀请您的朋友。",
+    "invited_before": "您之前已经通过朋友的邀请加入啦，一位新朋友只算一次。",
+}
+REFERRAL_EMPTY_RANKING = "榜上还没有人，回复「邀请好友」当第一个！"
+REFERRAL_RANKING = "【{title}】邀请榜："
+REFERRAL_PLACE = "您现在第 {place} 名。"
+REFERRAL_COUNTED = "您邀请的{friend}算数啦，现在一共 {counted} 位。"
+REFERRAL_GOT = "您得到：{gifts}。"
+REFERRAL_WELCOME = "欢迎！朋友邀请您来的新人礼到了：{gift}。"
+REFERRAL_REWARD = "邀请活动的奖励到了：{gift}。"
+REFERRAL_REVOKED = "您邀请的一位朋友不再计入（{why}），因此得到的奖励已经收回。"
+
 # What everybody in an internal group reads
 
 GROUP_HELLO = "大家好，我是{shop}的智能助手，商品、配送、退换、优惠的问题 @我 就能问～"
@@ -245,6 +270,10 @@ REFUSALS: dict[str, str] = {
     "window.spent": "48 小时内的 5 条消息已用完，要等客户再发一条消息。",
 }
 REFUSALS |= {
+    "referral.not_open": "邀请活动还没开始，或者已经结束了。",
+    "referral.no_link": "没有找到这个邀请码，请和朋友核对一下。",
+    "referral.link_closed": "这个邀请已经失效了。",
+    "member.erased": "您的资料已按您的要求删除，有需要请直接和我们说。",
     "visitor.sign_in_failed": "微信没有告诉我们您是谁，请关掉页面再打开一次。",
     "visitor.form_expired": "页面打开得太久了，请刷新后再试。",
     "sale.not_found": "没有找到这场秒杀，可能已经结束。",

@@ -1,6 +1,6 @@
 """What referral programmes bring and cost: figures, the money a colleague has to pay, and who brought most, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -133,6 +133,11 @@ async def ranking(session: AsyncSession, programme_id: int, *, limit: int = 20) 
         .limit(limit)
     )
     return [Ranked(place, row.member_id, row.code, row.name, row.counted) for place, row in enumerate(rows, 1)]
+
+
+async def names_of(session: AsyncSession, member_ids: Collection[int]) -> dict[int, str]:
+    rows = await session.execute(sa.select(Member.id, Member.name).where(Member.id.in_(set(member_ids))))
+    return {row.id: row.name for row in rows}
 
 
 async def place_of(session: AsyncSession, programme_id: int, member_id: int) -> int | None:

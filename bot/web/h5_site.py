@@ -20,8 +20,9 @@ TEMPLATES = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=
 TEMPLATES.filters["yuan"] = words.yuan
 TEMPLATES.filters["clock"] = words.clock
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https: data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {frames}",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "img-src 'self' https: data: {pictures}; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors {frames}",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -38,7 +39,11 @@ class MemberSite:
     def __init__(self, app: App, visitors: Visitors, *, frames: str = "'none'") -> None:
         """frames: the one origin that may show our pages in a frame, as the simulator's phone does."""
         self.app, self.visitors = app, visitors
-        self._headers = {name: value.replace("{frames}", frames) for name, value in HEADERS.items()}
+        pictures = frames if frames.startswith("http://") else ""  # the simulator's QR codes come from a plain address
+        self._headers = {
+            name: value.replace("{frames}", frames).replace(" {pictures}", f" {pictures}".rstrip())
+            for name, value in HEADERS.items()
+        }
         self._by_member = Pace(app.clock, times=MINE[0], seconds=MINE[1])
         self._by_address = Pace(app.clock, times=ADDRESS[0], seconds=ADDRESS[1])
 

@@ -7,9 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from campaigns import (
+    every_reaction,
     referral_links,
     referral_programmes,
-    referral_reactions,
     referral_rewards,
     referral_rules,
     referrals,
@@ -25,7 +25,7 @@ from campaigns.models.referral import (
     RewardStatus,
     Side,
 )
-from campaigns.reactions import Reader, reactions
+from campaigns.reactions import Reader
 from crm import loyalty_rules, orders, points
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
@@ -36,7 +36,6 @@ from crm.models.order import Order
 from crm.point_rules import PointRules
 from tests.factories import Make
 
-assert referral_reactions  # importing it registers it
 TERMS: dict[str, Any] = {
     "title": "邀请好友一起养猫",
     "starts_at": "2026-03-01 00:00:00",
@@ -106,7 +105,7 @@ class Street:
 
     async def follows(self) -> None:
         reader = Reader(
-            self.sessions, Peers(self.sessions, chance=Random(7)), self.clock, cursor="test", table=reactions.table
+            self.sessions, Peers(self.sessions, chance=Random(7)), self.clock, cursor="test", table=every_reaction.table
         )
         while (await reader.round())[0]:
             pass

@@ -10,6 +10,7 @@ from bot.dialogue.handlers import (
     oddities,
     orders,
     points,
+    referral,
     reviews,
     sale,
     tasks,
@@ -20,6 +21,7 @@ from bot.dialogue.router import Router
 root = Router("root")
 root.include(
     oddities.flood,
+    referral.router,  # before the welcome: it looks by whose link somebody comes, and lets it greet
     welcome.router,
     csat.router,
     human.router,
