@@ -15,6 +15,7 @@ from campaigns.words import read as read_words
 from crm.base.clock import Clock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
+from crm.base.secrets import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,4 @@ class App:
     inviter_ways: int = 50_000  # contact ways of inviters, at most; a corp has 500,000 in all
     poster_font: str | None = None  # file of a font that has Chinese; None: posters go without
     asks_usefulness: bool = False  # an answer that leaves alone asks whether it helped
+    vault: Vault | None = None  # seals addresses and phones; None: the shop has no key

@@ -27,6 +27,7 @@ from bot.faq.pictures import Pictures
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.bills import BillWatch, Choices
 from bot.flashsale.chat import ClaimLines
+from bot.flashsale.newcomers import Newcomers
 from bot.flashsale.watch import SaleWatch
 from bot.groupbot.answering import BotPlace, Mentions, late_answers
 from bot.groupbot.store import MentionInbox
@@ -44,6 +45,7 @@ from bot.referral.ways import InviterWays
 from bot.retention import Retention
 from bot.review_pictures import ReviewPictures
 from bot.settings import Settings, WrongSettings, rfm_rule
+from bot.subscribing.ways import SubscriptionWatch
 from bot.web.api import Api
 from bot.web.api_access import Access
 from bot.web.api_calls import every_call
@@ -95,6 +97,7 @@ class Service:
     client: WecomClient
     inbox: Inbox
     allocator: Allocator
+    newcomers: Newcomers
     site: web.Application | None
     port: int = 0
 
@@ -150,6 +153,7 @@ async def running(
             poster_font=poster.find_font(settings.poster_font),
             asks_usefulness=settings.faq_asks_usefulness,
             semantics=semantic.chosen_by(settings),
+            vault=Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None,
         )
         live = Live(app)
         await live.open(settings.faq_file)
@@ -161,7 +165,11 @@ async def running(
         allocator = Allocator(sessions, clock)
         await allocator.start()
         stack.push_async_callback(allocator.stop)
-        service = Service(settings, app, client, inbox, allocator, None)
+        secret = settings.apps[settings.main_app].secret.get_secret_value().encode()
+        newcomers = Newcomers(sessions, clock, settings.newcomers.rule(), key=secret)
+        await newcomers.start()
+        stack.push_async_callback(newcomers.stop)
+        service = Service(settings, app, client, inbox, allocator, newcomers, None)
         if works:
             stack.push_async_callback(_stop_all, _start_all(_loops(service)))
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
@@ -224,7 +232,8 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "sales": sale_watch.run,
         "sale_sums": sale_watch.check,
         "later_replies": LaterReplies(app).run,
-        "claim_lines": ClaimLines(app, service.allocator).run,
+        "subscriptions": SubscriptionWatch(app).run,
+        "claim_lines": ClaimLines(app, service.allocator, service.newcomers).run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }
 
@@ -263,7 +272,7 @@ async def _listen(service: Service, stack: AsyncExitStack, http: aiohttp.ClientS
         if one.token is not None and one.aes_key is not None
     }
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
-    vault = Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None
+    vault = app.vault
     access = Access(app.sessions, app.clock, keys=keys, vault=vault, calls_per_minute=settings.api_calls_per_minute)
     stack.push_async_callback(access.note)
     stack.push_async_callback(_stop_all, _start_all({"api_keys": access.run}))
@@ -283,7 +292,7 @@ async def _listen(service: Service, stack: AsyncExitStack, http: aiohttp.ClientS
         agent_id=main.agent_id,
     )
     member_site = MemberSite(app, visitors, frames=settings.oauth_url)
-    pages = SalePages(member_site, service.allocator, PayPage(settings.pay_url))
+    pages = SalePages(member_site, service.allocator, service.newcomers, PayPage(settings.pay_url))
     task_pages = TaskPages(member_site)
     routes += [*member_site.routes(), *pages.routes(), *task_pages.routes()]
     routes += [*member_site.routes(), *pages.routes()]

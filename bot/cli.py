@@ -22,8 +22,10 @@ from bot.commands import (
     groups,
     imports,
     member,
+    newcomers,
     referral,
     sale,
+    subscriptions,
     tasks,
 )
 from bot.commands.loyalty import loyalty_command
@@ -36,6 +38,7 @@ from bot.faq import trial
 from bot.faq.matcher import Matcher
 from bot.flashsale import bills as stray_bills
 from bot.flashsale import board, payments
+from bot.flashsale.newcomers import waiting_counts
 from bot.settings import Settings, WrongSettings, read_settings
 from bot.web.status import problems
 from crm.base.clock import SystemClock, local_day
@@ -56,8 +59,10 @@ cli.add_typer(campaigns.cli, name="campaigns")
 cli.add_typer(referral.cli, name="referral")
 cli.add_typer(sale.cli, name="sale")
 cli.add_typer(tasks.cli, name="tasks")
+cli.add_typer(subscriptions.cli, name="subscriptions")
 cli.add_typer(api_keys.cli, name="api-key")
 cli.add_typer(bills.cli, name="bills")
+cli.add_typer(newcomers.cli, name="newcomers")
 cli.add_typer(account.cli, name="account")
 cli.command("audit")(account.audit_command)
 cli.add_typer(groups.cli, name="groups")
@@ -163,6 +168,10 @@ async def _examine(settings: Settings) -> list[str]:
             found = problems(await reports.pulse(session, now=now), now=now)
             found += board.in_words(await board.mismatches(session))
             found += [f"秒杀付款 {one.transaction_id} 要退：{one.why}" for one in await payments.due_back(session)]
+            found += [
+                f"秒杀 {sale.code} {sale.name} 有 {count} 个新面孔等人看：siyu newcomers list {sale.code}"
+                for sale, count in await waiting_counts(session)
+            ]
             found += [
                 f"收款 {one.transaction_id} 对不上任何一单（{one.why}）：siyu bills list"
                 for one in await stray_bills.strays(session)

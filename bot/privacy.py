@@ -29,6 +29,7 @@ from bot.models.faq import (
 from bot.models.gateway import CallbackRow, InboundMessage, KfAccount
 from bot.models.group_bot import BotMention
 from bot.models.handoff import Ticket, TicketStep
+from bot.models.newcomer import Newcomer
 from bot.models.referral import InviterWay, PosterWanted
 from bot.models.sale import Claim, ClaimLine, Sale, SaleGroup, SaleItem, SalePayment, SaleShare, Waiter
 from bot.models.sync import SyncRun
@@ -186,6 +187,7 @@ EDGE: Sequence[Holding] = (
         blank={"external_userid": "", "words": ""},
     ),
     of_member(Waiter, "秒杀排队", Fate.GONE),
+    of_member(Newcomer, "第一次来秒杀", Fate.GONE),
     of_member(ClaimLine, "聊天里抢的秒杀", Fate.GONE),
     Holding(model=CallbackRow, title="企业微信的回调", whose=_callbacks, fate=Fate.GONE),
 )

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bot.flashsale import newcomers
 from bot.handoff import triggers
 from bot.handoff.hours import UnreadableHours, WorkingHours
 from bot.handoff.policy import USUAL_HOURS, Policy
@@ -156,6 +157,21 @@ class GateSettings(BaseModel, frozen=True):
         )
 
 
+class NewcomersSettings(BaseModel, frozen=True):
+    """SIYU_NEWCOMERS__…: when new faces at a flash sale are looked at by a person first. JSON null turns one off."""
+
+    new_for: timedelta | None = timedelta(days=1)  # before the sale opens; null: nobody is looked at
+    window: Annotated[timedelta, Field(ge=timedelta(minutes=1))] = timedelta(minutes=10)
+    same_address: int | None = Field(default=5, ge=2)  # so many of one address
+    together: int | None = Field(default=100, ge=2)  # so many in all
+
+    def rule(self) -> newcomers.Rule | None:
+        """These choices as the rule takes them."""
+        if self.new_for is None:
+            return None
+        return newcomers.Rule(self.new_for, self.window, self.same_address, self.together)
+
+
 class BillsSettings(BaseModel, frozen=True):
     """SIYU_BILLS__…: reading what customers paid to the corp (对外收款). Off without POLL."""
 
@@ -210,6 +226,7 @@ class Settings(BaseSettings):
     handoff: HandoffSettings = HandoffSettings()
     gate: GateSettings = GateSettings()
     bills: BillsSettings = BillsSettings()
+    newcomers: NewcomersSettings = NewcomersSettings()
     words_file: Path | None = None  # TOML: the shop's own words that marketing texts should not carry
     campaign_review_members: int = Field(default=2_000, ge=0)  # a campaign to more needs a second person's yes
     campaign_review_fen: int = Field(default=500_000, ge=0)  # and one that gives away more than this

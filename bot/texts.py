@@ -114,6 +114,9 @@ SALE_ITEM_OVER = "{item} {why}，这场秒杀结束了。{then}"
 SALE_ITEM_GONE, SALE_ITEM_ENDED = "已售罄", "已经结束"
 SALE_UNSENT = "【秒杀】“{sale}”开抢了，{head}。还没发的：{groups}"
 SALE_REFUND = "您的付款到账时名额已经释放，{yuan} 元会原路退回。给您添麻烦了。"
+SALE_ADMITTED = "{sale}：已经为您放行，现在可以抢了。"
+SALE_TURNED_AWAY = "{sale}：店里核对过，没有放行。有疑问请回复「人工」。"
+SALE_HELD_UP = "店里要先核对一下这一单，放行后才能付款。请过一会儿再来看。"
 H5_WAITING = "已经排上了，您是第 {number} 位。轮到您时名额会为您留着。"
 H5_STRANGER = "这个页面给{shop}的会员看。请先添加我们的员工为好友，或从群里的链接打开。"
 CLAIM_LINE = "{item} × {quantity}  {yuan} 元  {state}"
@@ -291,6 +294,8 @@ REFUSALS |= {
     "sale.unpaid_claim": "您有一单还没付款，先付掉或放弃这一单。",
     "sale.claim_released": "这一单没有在时限内付款，名额已经释放。想要请重新抢。",
     "sale.stock_is_back": "现在还有 {left} 件，不用排队，直接抢吧。",
+    "sale.under_review": "一下子来了很多新朋友，店里要先核对一下。放行后您就能抢，请过一会儿再来。",
+    "sale.turned_away": "店里核对过，这场秒杀没有放行。有疑问请联系客服。",
     "sale.cannot_cancel": "这一单已经付款或已经释放，不能再放弃。",
 }
 REFUSALS |= {
@@ -304,6 +309,17 @@ REFUSALS |= {
     "review.picture_wrong": "照片没有收下：要 1 到 6 张 JPG、PNG、GIF 或 WebP，每张不超过 8 MB。",
     "review.words_missing": "再写几句吧，至少 {min_chars} 个字。",
     "task.choice_wrong": "没有这个选项，请每一题选一个再提交。",
+}
+REFUSALS |= {
+    "subscription.plan_not_found": "没有找到这个订阅套餐。回复「订阅」看看有哪些。",
+    "subscription.plan_closed": "这个套餐不再接受新的订阅了。回复「订阅」看看现在有哪些。",
+    "subscription.not_found": "没有找到这个订阅。回复「我的订阅」看看。",
+    "subscription.already": "您已经订阅了这个套餐，回复「我的订阅」看看。",
+    "subscription.date_invalid": "日期要在 {first} 到 {last} 之间。",
+    "subscription.quantity_invalid": "份数要在 1 到 99 之间。",
+    "subscription.nothing_open": "现在没有等您决定的一期，下一期是 {due_on}。",
+    "subscription.too_late": "这一期已经处理过了，回复「我的订阅」看看现在的安排。",
+    "subscription.wrong_standing": "这个订阅现在办不了这件事，回复「我的订阅」看看它的状态。",
 }
 REFUSED = "这个操作暂时办不了，请换个说法再试，或回复「人工」找同事帮您。"
 

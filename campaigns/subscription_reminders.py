@@ -37,6 +37,7 @@ TOGETHER = 5000  # in one go: a task for each colleague and text, not one for ev
 LOOK_AGAIN = timedelta(minutes=1)
 CAMPAIGN = "订阅提醒"
 TOPIC = "subscription"
+LATELY = timedelta(days=2)  # a yes belongs to a question that is no older
 CONFIRM_WITHIN = timedelta(hours=6)  # asked at ten, a colleague has until four: then another way is tried
 _quiet = {"synchronize_session": False}
 Key = tuple[int, date, str]
@@ -116,6 +117,18 @@ async def settle(session: AsyncSession, ways: Ways, *, now: datetime) -> int:
     later = sa.update(Reminder).where(_these(session, waits)).values(look_at=now + LOOK_AGAIN)
     await session.execute(later, execution_options=_quiet)
     return len(ends)
+
+
+async def asked_lately(session: AsyncSession, member_id: int, *, now: datetime) -> set[str]:
+    """Numbers of subscriptions whose open delivery the bot asked this member about in the chat of late."""
+    rows = await session.scalars(
+        sa.select(Subscription.no)
+        .join(Cycle, Cycle.id == Subscription.cycle_id)
+        .join(Reminder, Reminder.cycle_id == Cycle.id)
+        .where(Reminder.member_id == member_id, Reminder.way == Way.KF, Reminder.remind_on >= local_day(now - LATELY))
+        .where(Cycle.status == CycleStatus.ANNOUNCED)
+    )
+    return set(rows)
 
 
 # What is said of them

@@ -7,7 +7,8 @@ them are done. So the line waits here, in the order it was said, and the answer 
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +17,7 @@ from bot.app import App
 from bot.dialogue.turn import Text, as_messages
 from bot.flashsale import groups, sales, waiting, words
 from bot.flashsale.allocator import Allocator
+from bot.flashsale.newcomers import Newcomers
 from bot.flashsale.terms import Outcome, Request
 from bot.flashsale.waiting import Place
 from bot.handoff import queue
@@ -25,12 +27,14 @@ from bot.wecom import lanes
 from crm.base import outbox
 from crm.base.db import insert
 from crm.base.errors import Busy, ShopError
+from crm.models.member import Member
 
 log = logging.getLogger(__name__)
 
 TOPIC = "claim-lines"
 TOGETHER = 200
 IDLE_SECONDS = 0.5
+MINE = (20, 10.0)  # lines of one member in so many seconds
 
 
 async def write_down(
@@ -44,7 +48,13 @@ async def write_down(
     waits: bool = False,
     now: datetime,
 ) -> None:
-    """Note the line in the turn's transaction; the message's own id makes it once."""
+    """Note the line in the turn's transaction; the message's own id makes it once.
+
+    Raises Busy for the lines of one member that come faster than anybody means: as on the page, whichever worker hears.
+    """
+    lately = (ClaimLine.member_id == member_id, ClaimLine.said_at > now - timedelta(seconds=MINE[1]))
+    if (await session.scalar(sa.select(sa.func.count()).where(*lately)) or 0) >= MINE[0]:
+        raise Busy(retry_after=MINE[1])
     values = {
         "msgid": msgid,
         "conversation_id": conversation.id,
@@ -57,11 +67,21 @@ async def write_down(
     await session.execute(insert(session, ClaimLine).values(values).on_conflict_do_nothing())
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A line understood: a claim, or a place in the queue."""
+
+    request: Request
+    sale: Sale
+    joined_at: datetime
+    waits: bool
+
+
 class ClaimLines:
     """Works off the lines. Killed anywhere, it asks again under the same key, which is the same claim."""
 
-    def __init__(self, app: App, allocator: Allocator) -> None:
-        self._app, self._allocator = app, allocator
+    def __init__(self, app: App, allocator: Allocator, newcomers: Newcomers) -> None:
+        self._app, self._allocator, self._newcomers = app, allocator, newcomers
         self._places = asyncio.Lock()  # one item is locked at a time, and briefly
 
     async def run(self) -> None:
@@ -79,20 +99,20 @@ class ClaimLines:
                     sa.select(ClaimLine).where(ClaimLine.done_at.is_(None)).order_by(ClaimLine.id).limit(TOGETHER)
                 )
             ).all()
-            wanted = [await self._request(session, line, now=now) for line in lines]
-        deeds = (self._wait if line.waits else self._claim for line in lines)
-        outcomes = await asyncio.gather(*(deed(one) for deed, one in zip(deeds, wanted, strict=True)))
+            wishes = [await self._wish(session, line, now=now) for line in lines]
+        outcomes = await asyncio.gather(*(self._fulfil(one) for one in wishes))
         settled = [(line, one) for line, one in zip(lines, outcomes, strict=True) if not isinstance(one, Busy)]
         await self._answer(settled)
         return len(settled)
 
-    async def _request(self, session: AsyncSession, line: ClaimLine, *, now: datetime) -> Request:
+    async def _wish(self, session: AsyncSession, line: ClaimLine, *, now: datetime) -> Wish:
         sale = await session.scalar(
             sa.select(Sale).join(SaleItem, SaleItem.sale_id == Sale.id).where(SaleItem.id == line.item_id)
         )
-        assert sale is not None  # a foreign key says so
+        member = await session.get(Member, line.member_id)
+        assert sale is not None and member is not None  # foreign keys say so
         standing = await sales.standing(session, sale, line.member_id, now=now)
-        return Request(
+        request = Request(
             item_id=line.item_id,
             member_id=line.member_id,
             quantity=line.quantity,
@@ -102,17 +122,15 @@ class ClaimLines:
             is_early=standing.is_early,
             is_invited=standing.is_invited,
         )
+        return Wish(request, sale, member.joined_at, line.waits)
 
-    async def _claim(self, request: Request) -> Outcome:
+    async def _fulfil(self, wish: Wish) -> Outcome | Place:
         try:
-            return await self._allocator.claim(request)
-        except ShopError as refusal:
-            return refusal
-
-    async def _wait(self, request: Request) -> Place | ShopError:
-        try:
+            await self._newcomers.check(wish.sale, wish.request.member_id, wish.joined_at)
+            if not wish.waits:
+                return await self._allocator.claim(wish.request)
             async with self._places, self._app.sessions.begin() as session:
-                return await waiting.join(session, request, now=self._app.clock.now())
+                return await waiting.join(session, wish.request, now=self._app.clock.now())
         except ShopError as refusal:
             return refusal
 

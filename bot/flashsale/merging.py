@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from bot.flashsale import allocator
+from bot.models.newcomer import Newcomer
 from bot.models.sale import Claim, ClaimLine, ClaimStatus, Waiter, WaiterStatus
 from crm.models.member import Member
 
@@ -40,6 +41,10 @@ async def follow_merge(session: AsyncSession, kept_id: int, absorbed_id: int, *,
     """
     pair = [kept_id, absorbed_id]
     await _settle(session, Claim.member_id.in_(pair), Waiter.member_id.in_(pair), now=now)
+    theirs = sa.select(Newcomer.sale_id).where(Newcomer.member_id == kept_id)
+    faces = sa.update(Newcomer).where(Newcomer.member_id == absorbed_id, Newcomer.sale_id.not_in(theirs))
+    if await session.scalar(sa.select(Member.merged_into_id).where(Member.id == absorbed_id)) == kept_id:
+        await session.execute(faces.values(member_id=kept_id), execution_options=NO_SYNC)
     lines = sa.update(ClaimLine).where(ClaimLine.member_id == absorbed_id, ClaimLine.done_at.is_(None))
     living = sa.select(sa.func.coalesce(Member.merged_into_id, Member.id)).where(Member.id == absorbed_id)
     await session.execute(lines.values(member_id=living.scalar_subquery()), execution_options=NO_SYNC)

@@ -21,7 +21,7 @@ from crm.base import outbox
 from crm.base.clock import SHANGHAI
 
 
-async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, app: App, now: datetime) -> None:
+async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, public_url: str, now: datetime) -> None:
     """Who waited hears that units are held for them, and until when."""
     for one in offers:
         item = await session.get_one(SaleItem, one.item_id)
@@ -30,7 +30,7 @@ async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, app: 
             quantity=one.quantity,
             yuan=words.yuan(one.quantity * item.price_fen),
             until=f"{one.pay_due_at.astimezone(SHANGHAI):%H:%M}",
-            link="".join(f"\n{line}" for line in words.claim_link(app.public_url, one.no)),
+            link="".join(f"\n{line}" for line in words.claim_link(public_url, one.no)),
         )
         await _say(session, one.member_id, said, because=("sale-offer", one.no), until=one.pay_due_at, now=now)
 
@@ -51,6 +51,15 @@ async def unsent(session: AsyncSession, found: Sequence[tuple[Sale, Progress]], 
             because=("sale-unsent", sale.id), userids=app.handoff.supervisors, deadline=sale.closes_at,
         )  # fmt: skip
         await outbox.put(session, [message], now=now)
+
+
+async def looked_at(
+    session: AsyncSession, sale: Sale, member_ids: Sequence[int], *, admitted: bool, now: datetime
+) -> None:
+    """Who had to wait until somebody had looked hears what came of it."""
+    said = (texts.SALE_ADMITTED if admitted else texts.SALE_TURNED_AWAY).format(sale=sale.name)
+    for one in member_ids:
+        await _say(session, one, said, because=("sale-newcomer", sale.id, one, admitted), until=now + WINDOW, now=now)
 
 
 async def _say(

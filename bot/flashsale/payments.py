@@ -4,6 +4,7 @@ Everything that moves an item's counters locks the item first and the claim seco
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -157,6 +158,17 @@ async def give_back(session: AsyncSession, no: str, *, member_id: int, now: date
     freed = await _release(session, [found.id], now=now)
     if not freed:
         raise CannotCancel(no)
+    return await _hand_on(session, freed, now=now)
+
+
+async def take_back(
+    session: AsyncSession, member_ids: Collection[int], item_ids: Collection[int], *, now: datetime
+) -> list[SaleOffered]:
+    """Release what these members hold of these items and have not paid; returns what was offered further."""
+    held = (Claim.member_id.in_(member_ids), Claim.item_id.in_(item_ids), Claim.status == ClaimStatus.HELD)
+    found = (await session.execute(sa.select(Claim.id, Claim.item_id).where(*held))).all()
+    await allocator.lock_items(session, {row.item_id for row in found})
+    freed = await _release(session, [row.id for row in found], now=now)
     return await _hand_on(session, freed, now=now)
 
 

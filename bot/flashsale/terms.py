@@ -163,6 +163,20 @@ class StockIsBack(Refused):
 
 
 @dataclass(eq=False)
+class UnderReview(Refused):
+    """One of many new faces: somebody of the shop looks first."""
+
+    code = "sale.under_review"
+
+
+@dataclass(eq=False)
+class TurnedAway(Refused):
+    """Somebody of the shop looked, and said no."""
+
+    code = "sale.turned_away"
+
+
+@dataclass(eq=False)
 class CannotCancel(Refused):
     """A claim that is paid or released is not given back."""
 

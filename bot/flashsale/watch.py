@@ -31,7 +31,7 @@ class SaleWatch:
         now = self._app.clock.now()
         async with self._app.sessions.begin() as session:
             freed, offers = await payments.release_due(session, now=now)
-            await notices.offered(session, offers, app=self._app, now=now)
+            await notices.offered(session, offers, public_url=self._app.public_url, now=now)
         if freed:
             self._allocator.forget(freed)
         async with self._app.sessions.begin() as session:

@@ -16,10 +16,12 @@ from bot import texts
 from bot.flashsale import board, groups, notices, payments, sales, waiting
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.board import ClaimView, ItemView
+from bot.flashsale.newcomers import Newcomers, is_held_back
 from bot.flashsale.terms import ClaimNotFound, ItemNotFound, QuantityInvalid, Request, SaleNotFound
 from bot.models.sale import Channel, ClaimStatus, Sale, SaleStatus
 from bot.web.h5_site import MemberSite, Pages, wants_json
 from bot.web.live import Live
+from bot.web.pace import address_of
 from bot.web.visitors import Visitor
 from crm.base.errors import ShopError
 
@@ -34,9 +36,9 @@ class PayPage:
 class SalePages:
     """The pages of flash sales, and what a visitor finds first."""
 
-    def __init__(self, site: MemberSite, allocator: Allocator, pay: PayPage) -> None:
+    def __init__(self, site: MemberSite, allocator: Allocator, newcomers: Newcomers, pay: PayPage) -> None:
         self._site, self._app, self._visitors = site, site.app, site.visitors
-        self._allocator, self._pay = allocator, pay
+        self._allocator, self._newcomers, self._pay = allocator, newcomers, pay
         self.live = Live(self._state)
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -110,19 +112,29 @@ class SalePages:
 
     async def one_claim(self, request: web.Request) -> web.StreamResponse:
         visitor = await self._visitors.get(request)
-        return self._claim_page(request, visitor, await self._own(request, visitor))
+        return await self._claim_page(request, visitor, await self._own(request, visitor))
 
-    def _claim_page(
+    async def _claim_page(
         self, request: web.Request, visitor: Visitor, claim: ClaimView, *, said: str = "", status: int = 200
     ) -> web.Response:
+        async with self._app.sessions.read() as session:
+            is_held = claim.status is ClaimStatus.HELD
+            is_held_up = is_held and await is_held_back(session, visitor.member_id, claim.item_id)
         pay = None
-        if self._pay.url is not None and claim.status is ClaimStatus.HELD:
+        if self._pay.url is not None and is_held and not is_held_up:
             title = f"{claim.item_name} × {claim.quantity}"
             back = f"{self._visitors.origin(request)}/h5/claims/{claim.no}"
             query = urlencode({"no": claim.no, "fen": claim.total_fen, "title": title, "back": back})
             pay = f"{self._pay.url}{'&' if '?' in self._pay.url else '?'}{query}"
         return self._site.page(
-            "h5/claim.html", status=status, claim=claim, visitor=visitor, pay=pay, now=self._app.clock.now(), said=said
+            "h5/claim.html",
+            status=status,
+            claim=claim,
+            visitor=visitor,
+            pay=pay,
+            is_held_up=is_held_up,
+            now=self._app.clock.now(),
+            said=said,
         )
 
     # ---- deeds
@@ -157,9 +169,9 @@ class SalePages:
             async with self._app.sessions.begin() as session:
                 now = self._app.clock.now()
                 offers = await payments.give_back(session, claim.no, member_id=visitor.member_id, now=now)
-                await notices.offered(session, offers, app=self._app, now=now)
+                await notices.offered(session, offers, public_url=self._app.public_url, now=now)
         except ShopError as refusal:
-            return self._claim_page(request, visitor, claim, said=texts.refusal(refusal), status=refusal.status)
+            return await self._claim_page(request, visitor, claim, said=texts.refusal(refusal), status=refusal.status)
         self._allocator.forget([claim.item_id])
         raise web.HTTPSeeOther(f"/h5/claims/{claim.no}")
 
@@ -177,6 +189,7 @@ class SalePages:
             standing = await sales.standing(session, sale, visitor.member_id, now=now)
             link = request.query.get("g", "") or form.get("g", "")
             group_id = await groups.of_claim(session, sale, item.item_id, visitor.member_id, link=link)
+        await self._newcomers.check(sale, visitor.member_id, visitor.joined_at, address=address_of(request))
         return Request(
             item_id=item.item_id,
             member_id=visitor.member_id,

@@ -8,11 +8,14 @@ from hashlib import sha256
 
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.app import App
 from bot.flashsale import payments
 from bot.flashsale.payments import Payment
 from bot.flashsale.watch import TOPIC
+from bot.models.sale import PaymentOutcome
+from campaigns import subscription_orders
 from crm.base.errors import ShopError
 
 log = logging.getLogger(__name__)
@@ -63,12 +66,22 @@ class PayNotices:
         payment = Payment(notice.transaction_id, notice.out_trade_no, notice.paid_fen, notice.paid_at)
         try:
             async with self._app.sessions.begin() as session:
-                outcome = (await payments.pay(session, payment, now=now)).outcome
+                outcome = await _take(session, payment, now=now)
         except ShopError as refusal:
             log.warning("pay.refused", extra={"code": refusal.code, "out_trade_no": notice.out_trade_no})
             return _refuse(refusal.status, refusal.code)
         self._app.peers.tap(TOPIC)
         return web.json_response({"outcome": outcome.value})
+
+
+async def _take(session: AsyncSession, told: Payment, *, now: datetime) -> PaymentOutcome:
+    """What a payment is for shows its number: a delivery of a subscription, or a claim of a sale."""
+    if await subscription_orders.find(session, told.no) is None:
+        return (await payments.pay(session, told, now=now)).outcome
+    await subscription_orders.pay(
+        session, told.no, paid_fen=told.paid_fen, paid_at=told.paid_at, transaction_id=told.transaction_id, now=now
+    )
+    return PaymentOutcome.APPLIED
 
 
 def _is_fresh(timestamp: str, now: datetime) -> bool:

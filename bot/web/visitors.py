@@ -3,12 +3,13 @@
 import hmac
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from aiohttp import web
+from sqlalchemy.orm import aliased
 
 from bot.app import App
 from bot.web.seals import Seals
@@ -56,6 +57,7 @@ class Visitor:
 
     member_id: int
     token: str
+    joined_at: datetime
 
 
 class Visitors:
@@ -76,14 +78,17 @@ class Visitors:
         claims = self._seals.open(request.cookies.get(COOKIE, ""))
         if claims is None:
             return None
-        living = sa.select(sa.func.coalesce(Member.merged_into_id, Member.id)).where(
-            Member.id == int(claims["member"]), Member.erased_at.is_(None)
+        known = aliased(Member)
+        living = (
+            sa.select(Member.id, Member.joined_at)
+            .join(known, Member.id == sa.func.coalesce(known.merged_into_id, known.id))
+            .where(known.id == int(claims["member"]), known.erased_at.is_(None))
         )
         async with self._app.sessions.read() as session:
-            member_id = await session.scalar(living)
-        if member_id is None:
+            member = (await session.execute(living)).first()
+        if member is None:
             return None
-        return Visitor(member_id, self._seals.mac(f"form:{claims['member']}:{claims['until']}"))
+        return Visitor(member.id, self._seals.mac(f"form:{claims['member']}:{claims['until']}"), member.joined_at)
 
     async def get(self, request: web.Request) -> Visitor:
         """The visitor of a page; who is not signed in is sent to WeCom and comes back to this page."""

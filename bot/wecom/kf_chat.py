@@ -22,7 +22,7 @@ class KfChat:
     """Members whose window is open, who are in the bot's hands, and to whom the bot could still answer afterwards."""
 
     async def reachable(self, session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> set[int]:
-        talks = await _talks(session, member_ids, now=now)
+        talks = await open_talks(session, member_ids, now=now)
         roomy = await window.roomy(session, [one.id for one in talks.values()], now=now)
         return {member_id for member_id, one in talks.items() if one.id in roomy}
 
@@ -33,7 +33,7 @@ class KfChat:
         return await self.reachable(session, ids, now=now) if ids else set()
 
     async def put(self, session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
-        talks = await _talks(session, [one.member_id for one in letters], now=now)
+        talks = await open_talks(session, [one.member_id for one in letters], now=now)
         messages = [
             lanes.marketing(
                 lanes.kf_message(
@@ -50,7 +50,7 @@ class KfChat:
         await outbox.put(session, messages, now=now)
 
 
-async def _talks(session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> dict[int, Conversation]:
+async def open_talks(session: AsyncSession, member_ids: Collection[int], *, now: datetime) -> dict[int, Conversation]:
     """The conversation in which each member wrote last, if that was within the window and no person was called."""
     rows = await session.scalars(
         sa.select(Conversation)

@@ -368,7 +368,7 @@ def _json_put_on_postgres(element: json_put, compiler: Any, **more: Any) -> str:
     return f"jsonb_set({column}, ARRAY[{key}], to_jsonb({value}))"
 
 
-async def hold(session: AsyncSession, name: str, *, shared: bool = False) -> None:
+async def hold(session: AsyncSession | AsyncConnection, name: str, *, shared: bool = False) -> None:
     """Until this transaction ends, who else holds `name` waits, unless both share. SQLite has one writer: nothing."""
     if is_sqlite(session):
         return

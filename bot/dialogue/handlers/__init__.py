@@ -13,6 +13,7 @@ from bot.dialogue.handlers import (
     referral,
     reviews,
     sale,
+    subscription,
     tasks,
     welcome,
 )
@@ -25,6 +26,7 @@ root.include(
     welcome.router,
     csat.router,
     human.router,
+    subscription.router,
     consent.router,
     orders.router,
     points.router,

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from bot import privacy
 from bot.app import App
 from bot.flashsale import waiting
+from bot.flashsale.newcomers import Newcomers
 from bot.models.conversation import Conversation
 from bot.web import h5_site
 from bot.web.h5 import PayPage, SalePages
@@ -57,7 +58,8 @@ async def phone(stall: Stall, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     )
     monkeypatch.setattr(h5_site, "ADDRESS", (2, 10.0))
     site = MemberSite(app, visitors)
-    pages = SalePages(site, stall.allocator, PayPage(None))
+    newcomers = Newcomers(stall.sessions, stall.clock, None, key=b"for tests only")
+    pages = SalePages(site, stall.allocator, newcomers, PayPage(None))
     async with TestClient(TestServer(create_app(app, [*site.routes(), *pages.routes()]))) as client:
         yield Phone(client, visitors)
 
