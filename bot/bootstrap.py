@@ -45,6 +45,7 @@ from bot.referral.ways import InviterWays
 from bot.retention import Retention
 from bot.review_pictures import ReviewPictures
 from bot.settings import Settings, WrongSettings, rfm_rule
+from bot.subscribing.habits import HabitWatch
 from bot.subscribing.ways import SubscriptionWatch
 from bot.web.api import Api
 from bot.web.api_access import Access
@@ -233,6 +234,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "sale_sums": sale_watch.check,
         "later_replies": LaterReplies(app).run,
         "subscriptions": SubscriptionWatch(app).run,
+        "habits": HabitWatch(app, night_hour=settings.night_hour).run,
         "claim_lines": ClaimLines(app, service.allocator, service.newcomers).run,
         "faq_learning": Learning(app, kept=service.settings.faq_questions_kept).run,
     }

@@ -21,6 +21,7 @@ from campaigns.models.referral import (
     ReferralStanding,
 )
 from campaigns.models.review import ReviewPicture, TaskReview
+from campaigns.models.replenishment import Replenishment
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
@@ -91,6 +92,7 @@ DECISIONS: Sequence[Holding] = (
     of_member(Subscription, "订阅", Fate.GONE, locked_first=True),
     of_member(Cycle, "订阅的每一期", Fate.GONE),
     of_member(Reminder, "订阅的提醒", Fate.GONE),
+    of_member(Replenishment, "常买的东西", Fate.GONE),
 )
 NOBODY: dict[type[Any], str] = {
     Batch: "a range of numbers",

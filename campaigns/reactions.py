@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import coupon_days, coupons, subscription_orders, subscriptions
+from campaigns import coupon_days, coupons, replenishment, subscription_orders, subscriptions
 from campaigns.coupon_terms import OrderRef
 from campaigns.tasks import progress
 from campaigns.tasks.entries import TaskDone
@@ -243,6 +243,12 @@ async def settle_delivery(session: AsyncSession, event: OrderPaid, *, now: datet
     await subscription_orders.follow_payment(session, event.order_id, now=now)
 
 
+@reacts_to(OrderPaid)
+async def count_replenishment(session: AsyncSession, event: OrderPaid, *, now: datetime) -> None:
+    """Who bought it again needs no reminder of it."""
+    await replenishment.follow_order(session, event.order_id, now=now)
+
+
 @reacts_to(OrderCancelled)
 async def drop_delivery(session: AsyncSession, event: OrderCancelled, *, now: datetime) -> None:
     """The shop cancelled a delivery's order."""
@@ -272,6 +278,7 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await member_dates.follow_merge(session, event.kept_id, event.absorbed_id)
     await coupon_days.follow_people(session, event.kept_id, event.absorbed_id)
     await subscriptions.follow_people(session, event.kept_id, event.absorbed_id)
+    await replenishment.follow_people(session, event.kept_id, event.absorbed_id, now=now)
     await judge_anew(session, [event.kept_id], now=now)
     await segments.follow(session, [event.absorbed_id], now=now)  # who is merged leaves them all, and is told to
 
@@ -288,6 +295,7 @@ async def part_standings(session: AsyncSession, event: MergeUndone, *, now: date
     await point_returns.part(session, event.kept_id, event.absorbed_id, now=now)
     await coupon_days.follow_people(session, *both)
     await subscriptions.follow_people(session, *both)
+    await replenishment.follow_people(session, *both, now=now)
     await judge_anew(session, both, now=now)
 
 

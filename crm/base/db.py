@@ -388,6 +388,13 @@ async def plan_afresh(session: AsyncSession) -> None:
         await session.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
+def days_together(session: AsyncSession | AsyncConnection, column: Any) -> sa.ColumnElement[str]:
+    """SQL for the dates of a group as one text, 2026-01-03,2026-02-01: a date each would cost a row each."""
+    if is_sqlite(session):
+        return sa.func.group_concat(column)
+    return sa.func.string_agg(sa.cast(column, sa.Text()), ",")
+
+
 def current_xid(session: AsyncSession) -> sa.ColumnElement[int]:
     """SQL for the running transaction's id on PostgreSQL; 0 on SQLite, where one writer needs none."""
     return sa.literal_column("0" if is_sqlite(session) else "pg_current_xact_id()::text::bigint", sa.BigInteger())
