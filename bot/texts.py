@@ -316,6 +316,8 @@ REFUSALS |= {
     "subscription.not_found": "没有找到这个订阅。回复「我的订阅」看看。",
     "subscription.already": "您已经订阅了这个套餐，回复「我的订阅」看看。",
     "subscription.date_invalid": "日期要在 {first} 到 {last} 之间。",
+    "subscription.address_invalid": "地址请写全省市区、街道和门牌号。",
+    "subscription.no_addresses": "收货地址暂时不能在这里填，请回复「人工」找同事。",
     "subscription.quantity_invalid": "份数要在 1 到 99 之间。",
     "subscription.nothing_open": "现在没有等您决定的一期，下一期是 {due_on}。",
     "subscription.too_late": "这一期已经处理过了，回复「我的订阅」看看现在的安排。",

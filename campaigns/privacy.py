@@ -20,8 +20,8 @@ from campaigns.models.referral import (
     ReferralReward,
     ReferralStanding,
 )
-from campaigns.models.review import ReviewPicture, TaskReview
 from campaigns.models.replenishment import Replenishment
+from campaigns.models.review import ReviewPicture, TaskReview
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
