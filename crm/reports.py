@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from crm.models.group import Group, GroupMember
+from crm.models.lifecycle import MemberStage, Stage, StageMove
 from crm.models.member import Contact, Member
 from crm.models.order import Order
+from crm.models.rfm import MemberRfm, Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +71,58 @@ async def movement(session: AsyncSession, *, since: datetime, until: datetime) -
 async def _counts(session: AsyncSession, *counts: sa.Select[int]) -> Sequence[int]:
     row = (await session.execute(sa.select(*(count.scalar_subquery() for count in counts)))).one()
     return [value or 0 for value in row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The members of one R-F cell: how many, and what they spent in the window."""
+
+    r: int
+    f: int
+    members: int
+    spent_fen: int
+
+
+async def rfm_grid(session: AsyncSession) -> list[Cell]:
+    """Everybody with a score of now, by R and F; empty cells are left out."""
+    rows = await session.execute(
+        sa.select(MemberRfm.r, MemberRfm.f, sa.func.count(), sa.func.sum(MemberRfm.monetary_fen))
+        .join(Member, Member.id == MemberRfm.member_id)
+        .where(MemberRfm.r.is_not(None), Member.merged_into_id.is_(None), Member.erased_at.is_(None))
+        .group_by(MemberRfm.r, MemberRfm.f)
+    )
+    return [Cell(r=r or 0, f=f or 0, members=count, spent_fen=int(fen)) for r, f, count, fen in rows]
+
+
+async def rfm_segments(session: AsyncSession) -> dict[Segment, tuple[int, int]]:
+    """How many members each of the eight has now, and what they spent in the window, in fen."""
+    rows = await session.execute(
+        sa.select(MemberRfm.segment, sa.func.count(), sa.func.sum(MemberRfm.monetary_fen))
+        .join(Member, Member.id == MemberRfm.member_id)
+        .where(MemberRfm.segment.is_not(None), Member.merged_into_id.is_(None), Member.erased_at.is_(None))
+        .group_by(MemberRfm.segment)
+    )
+    return {segment: (count, int(fen)) for segment, count, fen in rows if segment is not None}
+
+
+async def stages(session: AsyncSession) -> dict[Stage, int]:
+    """How many members stand where in the lifecycle now."""
+    rows = await session.execute(
+        sa.select(MemberStage.stage, sa.func.count())
+        .join(Member, Member.id == MemberStage.member_id)
+        .where(Member.merged_into_id.is_(None), Member.erased_at.is_(None))
+        .group_by(MemberStage.stage)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def stage_flow(
+    session: AsyncSession, *, since: datetime, until: datetime
+) -> dict[tuple[Stage | None, Stage], int]:
+    """Moves from stage to stage from `since` to before `until`; None: they began."""
+    rows = await session.execute(
+        sa.select(StageMove.from_stage, StageMove.to_stage, sa.func.count())
+        .where(StageMove.moved_at >= since, StageMove.moved_at < until)
+        .group_by(StageMove.from_stage, StageMove.to_stage)
+    )
+    return {(before, after): count for before, after, count in rows}

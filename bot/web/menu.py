@@ -23,6 +23,15 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         (Item(N_("今天"), "/console", "home", Right.CONSOLE), Item(N_("工作台"), "/desk", "headset", Right.DESK)),
     ),
     (
+        N_("会员"),
+        (
+            Item(N_("会员"), "/console/members", "users", Right.MEMBERS),
+            Item(N_("人群"), "/console/segments", "filter", Right.CONSOLE),
+            Item("RFM", "/console/rfm", "grid-dots", Right.CONSOLE),
+            Item(N_("生命周期"), "/console/lifecycle", "route", Right.CONSOLE),
+        ),
+    ),
+    (
         N_("设置"),
         (
             Item(N_("员工与角色"), "/console/accounts", "id-badge-2", Right.ACCOUNTS),

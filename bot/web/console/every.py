@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 
 from bot.web import desk
-from bot.web.console import accounts, audit, home, me
+from bot.web.console import accounts, audit, home, me, members, rfm, segments
 from bot.web.screens import Screens
 
-ALL: Sequence[Screens] = (home.SCREENS, desk.SCREENS, me.SCREENS, accounts.SCREENS, audit.SCREENS)
+ALL: Sequence[Screens] = (
+    home.SCREENS,
+    desk.SCREENS,
+    members.SCREENS,
+    segments.SCREENS,
+    rfm.SCREENS,
+    me.SCREENS,
+    accounts.SCREENS,
+    audit.SCREENS,
+)

@@ -100,7 +100,9 @@ async def test_a_form_without_its_token_changes_nothing(staffroom: Staffroom) ->
 
 
 def pages() -> list[tuple[str, str]]:
-    return [(route.method, route.path) for one in every.ALL for route in one.routes()]
+    """Without what changes nothing though it is sent as a form, and the look at a phone that is judged by sight."""
+    looks = ("/preview", "/reveal")
+    return [(route.method, route.path) for one in every.ALL for route in one.routes() if not route.path.endswith(looks)]
 
 
 @pytest.mark.parametrize("role", [Role.AGENT, Role.AUDITOR])
