@@ -27,6 +27,7 @@ from crm.models.member import Contact, Member, Staff
 
 WINDOW = 10_000  # member ids: what is put on its way together
 PLANNED_TOGETHER = 5  # windows in one statement: a commit each costs as much as its rows
+JUDGED_TOGETHER = 500
 _quiet = {"synchronize_session": False}
 
 
@@ -122,8 +123,13 @@ async def who_left(
     session: AsyncSession, condition: Condition, member_ids: deliveries.Ids, *, now: datetime
 ) -> set[int]:
     """Those who no longer satisfy the condition: a triggered message with a delay asks again."""
-    judged = await segment_compiler.judge(session, [condition], member_ids, now=now)
-    return {member_id for member_id in member_ids if not judged.get(member_id, [False])[0]}
+    out: set[int] = set()
+    asked = sorted(member_ids)
+    for start in range(0, len(asked), JUDGED_TOGETHER):
+        some = asked[start : start + JUDGED_TOGETHER]
+        judged = await segment_compiler.judge(session, [condition], some, now=now)
+        out |= {member_id for member_id in some if not judged.get(member_id, [False])[0]}
+    return out
 
 
 async def copy_out(session: AsyncSession, run_id: int, after_id: int, upto_id: int) -> None:

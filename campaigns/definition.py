@@ -5,7 +5,6 @@ past, a cron that never fires, a text too long for WeCom.
 """
 
 import re
-from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +19,8 @@ from crm.base.errors import Invalid
 from crm.conditions import Condition, DefinitionWrong
 from crm.models.lifecycle import DateKind
 
+STEP_CAME = "StepCame"  # what the runs of a sequence's steps wait for; no such event is ever appended
+ANYBODY = {"is": "lifetime", "orders": {"least": 0}}
 TEXT_BYTES = 4000  # of one message; WeCom counts bytes
 MOST_MESSAGES = 10
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -160,8 +161,42 @@ class Groups(Part):
         return self
 
 
+class Wait(Happening):
+    """A step that waits for an event about the member, from the end of the step before. Too long: `otherwise`."""
+
+    within: Annotated[Duration, Field(gt=timedelta(0))]
+    otherwise: Literal["send", "skip", "leave"] = "send"
+
+
+class Step(Part):
+    """One message of a sequence. When: `day` since they entered, or `after` the step before came to its end, or `wait`.
+
+    at: not before that time of day; of a later day ten o'clock unless told. only: who does not satisfy it is spared
+    this step.
+    """
+
+    name: Name
+    day: Annotated[int, Field(ge=0, le=365)] | None = None
+    after: Duration | None = None
+    wait: Wait | None = None
+    at: TimeOfDay | None = None
+    only: dict[str, Any] | None = None
+    messages: tuple[Message, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
+    tiers: tuple[Tier, ...] = Field((), max_length=20)
+    channels: tuple[Literal[Channel.KF, Channel.BROADCAST], ...] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        if sum(one is not None for one in (self.day, self.after, self.wait)) != 1:
+            raise ValueError("写 day（进入后第几天）、after（上一步结束后多久）或 wait（等什么），只写一个")
+        return self
+
+
 class Definition(Part):
-    """A campaign. Exactly one of starts_at (one_off), every (recurring) and on (triggered) says when."""
+    """A campaign. Exactly one of starts_at (one_off), every (recurring) and on (triggered) says when.
+
+    Of a sequence (steps) `on` or `every` says when somebody enters, and segment or audience who may.
+    """
 
     kind: Kind
     segment: Name | None = None  # by name; or
@@ -171,8 +206,13 @@ class Definition(Part):
     ends_at: Instant | None = None
     every: str | None = None  # cron, shop-local
     on: Trigger | None = None
-    messages: tuple[Message, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
+    messages: tuple[Message, ...] = Field((), max_length=MOST_MESSAGES)
     tiers: tuple[Tier, ...] = Field((), max_length=20)
+    steps: tuple[Step, ...] = Field((), max_length=50)
+    goal: tuple[Happening, ...] = Field((), max_length=10)  # any of these, and a member leaves the sequence
+    stays: dict[str, Any] | None = None  # who does not satisfy it before a step leaves it, too
+    again_after: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None  # since they entered; None: once only
+    patience: Duration = timedelta(days=3)  # a step that the gate holds for longer is left out
     holdout_percent: Annotated[int, Field(ge=0, le=50)] = 0
     channels: tuple[Literal[Channel.KF, Channel.BROADCAST], ...] = Field((Channel.KF, Channel.BROADCAST), min_length=1)
     topic: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")] = "marketing"
@@ -192,9 +232,10 @@ class Definition(Part):
             raise ValueError("写 segment（人群的名字）、audience（条件）或 groups（客户群），只写一个")
         if self.groups is not None and (reason := self._unfit_for_groups()):
             raise ValueError(reason)
-        wanted = {Kind.ONE_OFF: "starts_at", Kind.RECURRING: "every", Kind.TRIGGERED: "on"}[self.kind]
+        usual = {Kind.ONE_OFF: "starts_at", Kind.RECURRING: "every", Kind.TRIGGERED: "on"}
+        wanted = usual.get(self.kind) or ("every" if self.every is not None else "on")
         if getattr(self, wanted) is None:
-            raise ValueError(f"{self.kind.value} 要写 {wanted}")
+            raise ValueError(f"{self.kind.value} 要写 {'on 或 every' if self.kind is Kind.STEPS else wanted}")
         for name in {"every", "on"} - {wanted}:
             if getattr(self, name) is not None:
                 raise ValueError(f"{self.kind.value} 不写 {name}")
@@ -204,11 +245,32 @@ class Definition(Part):
 
     def _unfit_for_groups(self) -> str:
         """What a post into groups cannot have: a group is not a person."""
-        if self.kind is Kind.TRIGGERED:
+        if self.kind in (Kind.TRIGGERED, Kind.STEPS):
             return "发到群里的活动不能由会员的事触发，kind 写 one_off 或 recurring"
         if self.tiers or self.holdout_percent:
             return "发到群里的活动不写 tiers 和 holdout_percent：群里的人看到的是同一段话"
         return "发到群里只能走企业群发，channels 写 [broadcast]" if self.channels != (Channel.BROADCAST,) else ""
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if self.kind is not Kind.STEPS:
+            if not self.messages:
+                raise ValueError("messages 至少写一条")
+            for name in ("steps", "goal", "stays", "again_after"):
+                if getattr(self, name):
+                    raise ValueError(f"{self.kind.value} 不写 {name}")
+            return self
+        if not self.steps:
+            raise ValueError("steps 至少写一步")
+        if self.messages or self.tiers:
+            raise ValueError("steps 的话写在每一步里，外面不写 messages 和 tiers")
+        days = [one.day for one in self.steps if one.day is not None]
+        if days != sorted(days):
+            raise ValueError("steps 的 day 要从小到大")
+        names = [one.name for one in self.steps]
+        if len(set(names)) < len(names):
+            raise ValueError("steps 里有两步叫同一个名字")
+        return self
 
     @property
     def starts(self) -> datetime | None:
@@ -239,6 +301,19 @@ class Definition(Part):
         """What is said; a tier with fewer variants than the campaign has gives its last to those beyond."""
         messages = self.messages if tier is None else self.tiers[tier].messages
         return messages[min(variant, len(messages) - 1)]
+
+
+def of_step(told: Definition, number: int) -> Definition:
+    """What one step of a sequence sends, as the definition of a run: members come into it one by one."""
+    step = told.steps[number]
+    wanted = [one for one in (told.stays, step.only) if one is not None]
+    return told.model_copy(
+        update={
+            "kind": Kind.TRIGGERED, "on": Trigger(event=STEP_CAME), "every": None, "segment": None,
+            "audience": {"is": "all", "of": [*wanted, ANYBODY]}, "messages": step.messages, "tiers": step.tiers,
+            "channels": step.channels or told.channels, "steps": (), "goal": (), "stays": None, "again_after": None,
+        }
+    )  # fmt: skip
 
 
 def read(told: Any) -> Definition:
@@ -281,10 +356,14 @@ def late_schedule(definition: Definition, *, now: datetime) -> list[dict[str, st
 
 
 def _conditions(definition: Definition) -> list[dict[str, str]]:
-    asked: Sequence[tuple[str, Any]] = [
+    asked: list[tuple[str, Any]] = [
         ("audience", definition.audience),
+        ("stays", definition.stays),
         *((f"tiers.{place}.audience", tier.audience) for place, tier in enumerate(definition.tiers)),
     ]
+    for number, step in enumerate(definition.steps):
+        asked.append((f"steps.{number}.only", step.only))
+        asked += [(f"steps.{number}.tiers.{place}.audience", one.audience) for place, one in enumerate(step.tiers)]
     wrong: list[dict[str, str]] = []
     for field, condition in asked:
         if condition is None:

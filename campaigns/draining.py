@@ -8,7 +8,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, deliveries, guards, messages, sieve
+from campaigns import audience, definition, deliveries, enrolments, guards, messages, sieve
 from campaigns.content import FieldMissing
 from campaigns.definition import Definition, Message
 from campaigns.guard_rules import Channel, Decision, Gate, Verdict, refused
@@ -141,6 +141,8 @@ class _Draining:
         if self.told.listens:
             out = await audience.who_left(self.session, self.told.condition, await self._ids(), now=self.now)
             await self._decide({one: refused(deliveries.LEFT_AUDIENCE) for one in out})
+            gone = await enrolments.gone(self.session, self.batch.run_id, self.told, await self._ids())
+            await self._decide({one: refused(why) for one, why in gone.items()})
         if self.told.tiers:
             self.tiers = await audience.tiers(self.session, self.told, await self._ids(), now=self.now)
             await deliveries.put_tiers(self.session, *_of(self.batch), self.tiers)

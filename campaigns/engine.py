@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, broadcasts, definition, deliveries, group_posts, group_runs, messages
+from campaigns import audience, broadcasts, definition, deliveries, enrolments, group_posts, group_runs, messages
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.draining import take_back_letters
 from campaigns.models.campaign import (
@@ -266,6 +266,7 @@ async def cancel(session: AsyncSession, campaign_id: int, *, now: datetime) -> C
     campaign = await get(session, campaign_id)
     may = (S.DRAFT, S.IN_REVIEW, *ALIVE)
     campaign = await _move(session, campaign, may, S.CANCELLED, now=now, next_fire_at=None)
+    await enrolments.cancel(session, campaign_id, now=now)
     for run_id in await _open_runs(session, campaign_id):
         await _cancel_run(session, run_id, now=now)
     return campaign
@@ -319,7 +320,8 @@ async def _cancel_run(session: AsyncSession, run_id: int, *, now: datetime) -> N
 
 async def finish_if_over(session: AsyncSession, campaign_id: int, *, now: datetime) -> None:
     """A campaign with nothing left to fire and no run under way is finished."""
-    if definition.read((await get(session, campaign_id)).definition).listens:
+    listens = definition.read((await get(session, campaign_id)).definition).listens
+    if listens or await enrolments.has_active(session, campaign_id):
         return
     under_way = sa.exists().where(Run.campaign_id == campaign_id, Run.status.in_(OPEN_RUNS))
     over = sa.update(Campaign).where(

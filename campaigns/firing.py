@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, engine, experiments
+from campaigns import audience, definition, engine, enrolments, experiments
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import LATE, OPEN_RUNS, RunAsks
 from campaigns.models.campaign import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Kind, Run, RunStatus
@@ -59,7 +59,7 @@ async def _fire(session: AsyncSession, campaign: Campaign, told: Definition, *, 
         at = later
     is_late = now - at > told.grace
     status = (RunStatus.ASKS if told.late == "ask" else RunStatus.CANCELLED) if is_late else RunStatus.PLANNING
-    run_id = await _begin(
+    run_id = await begin(
         session, campaign, told, occurrence=at.isoformat(), due_at=at, status=status, because=LATE if is_late else "",
         last_id=await audience.newest_member(session), now=now,
     )  # fmt: skip
@@ -68,7 +68,7 @@ async def _fire(session: AsyncSession, campaign: Campaign, told: Definition, *, 
     campaign.next_fire_at, campaign.status, campaign.changed_at = later, CampaignStatus.RUNNING, now
 
 
-async def _begin(
+async def begin(
     session: AsyncSession,
     campaign: Campaign,
     told: Definition,
@@ -98,7 +98,7 @@ async def _open_or_end(session: AsyncSession, campaign: Campaign, told: Definiti
         campaign.next_fire_at = told.ends
         return
     under_way = sa.select(Run.id).where(Run.campaign_id == campaign.id, Run.status.in_(OPEN_RUNS)).limit(1)
-    if await session.scalar(under_way) is None:
+    if await session.scalar(under_way) is None and not await enrolments.has_active(session, campaign.id):
         campaign.status, campaign.next_fire_at = CampaignStatus.FINISHED, None
     else:
         campaign.next_fire_at = now + LOOK_AGAIN
@@ -138,11 +138,11 @@ def _about(told: Definition, found: Sequence[Recorded], *, now: datetime) -> lis
         for one in found
         if one.body.get("member_id") is not None
         and wanted.fits(one.name, one.body)
-        and now - _happened_at(one) <= told.grace
+        and now - happened_at(one) <= told.grace
     ]
 
 
-def _happened_at(one: Recorded) -> datetime:
+def happened_at(one: Recorded) -> datetime:
     """A contact learned of in a first sync was added long before its event; a day we slept through is over."""
     if (came_on := one.body.get("came_on")) is not None:
         return min(one.at, day_start(date.fromisoformat(came_on) + timedelta(days=1)))
@@ -158,7 +158,7 @@ async def trigger(
         return 0
     day = local_day(now)
     at = {"occurrence": day.isoformat(), "due_at": day_start(day)}
-    await _begin(session, campaign, told, **at, status=RunStatus.SENDING, last_id=0, now=now)  # type: ignore[arg-type]
+    await begin(session, campaign, told, **at, status=RunStatus.SENDING, last_id=0, now=now)  # type: ignore[arg-type]
     run_id = await session.scalar(
         sa.select(Run.id).where(Run.campaign_id == campaign.id, Run.occurrence == day.isoformat())
     )

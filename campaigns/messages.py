@@ -1,14 +1,15 @@
 """What a campaign's messages say: templates and words looked at before it is scheduled, filled when they leave."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import content, fields
 from campaigns.content import Template, TemplateWrong
-from campaigns.definition import Definition, Message
+from campaigns.definition import Definition, Message, Step
 from campaigns.guard_rules import Channel
 from campaigns.words import Level, Words
 from crm.base.clock import local_day
@@ -26,14 +27,14 @@ LEVELS = {Level.REFUSE: "不能用", Level.WARN: "留神，确认要用就写 wo
 def mistakes(told: Definition, words: Words) -> list[dict[str, str]]:
     """Everything about the messages that keeps a campaign from being scheduled, each with its field and reason."""
     wrong: list[dict[str, str]] = []
-    for place, message in _messages(told):
+    for place, message, channels in _messages(told):
         try:
             template = _compiled(message.text)
         except TemplateWrong as refused:
             wrong.append({"field": f"{place}.text", "reason": _in_words(refused)})
             continue
         personal = sorted(template.fields - fields.ALWAYS)
-        if personal and Channel.BROADCAST in told.channels:
+        if personal and Channel.BROADCAST in channels:
             reason = f"企业群发对所有人是同一段话，不能写“{personal[0]}”；去掉它，或者 channels 只写 kf"
             wrong.append({"field": f"{place}.text", "reason": reason})
         said = {"text": message.text}
@@ -46,12 +47,19 @@ def mistakes(told: Definition, words: Words) -> list[dict[str, str]]:
     return wrong
 
 
-def _messages(told: Definition) -> Iterator[tuple[str, Message]]:
-    for number, message in enumerate(told.messages):
-        yield f"messages.{number}", message
-    for number, tier in enumerate(told.tiers):
+def _messages(told: Definition) -> Iterator[tuple[str, Message, Sequence[Channel]]]:
+    """Each with its place and the ways it may go."""
+    yield from _said("", told, told.channels)
+    for number, step in enumerate(told.steps):
+        yield from _said(f"steps.{number}.", step, step.channels or told.channels)
+
+
+def _said(prefix: str, part: Definition | Step, channels: Sequence[Channel]) -> Iterator[Any]:
+    for number, message in enumerate(part.messages):
+        yield f"{prefix}messages.{number}", message, channels
+    for number, tier in enumerate(part.tiers):
         for inner, message in enumerate(tier.messages):
-            yield f"tiers.{number}.messages.{inner}", message
+            yield f"{prefix}tiers.{number}.messages.{inner}", message, channels
 
 
 def _words(text: str, words: Words, is_confirmed: bool) -> Iterator[str]:

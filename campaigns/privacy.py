@@ -22,6 +22,7 @@ from campaigns.models.referral import (
 )
 from campaigns.models.replenishment import Replenishment
 from campaigns.models.review import ReviewPicture, TaskReview
+from campaigns.models.sequence import Enrolment, EnrolmentStep, SequenceVersion
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
@@ -63,6 +64,8 @@ DECISIONS: Sequence[Holding] = (
     of_member(MarketingHold, "暂不打扰", Fate.GONE),
     Holding(model=Delivery, title="活动打算发和发过的", whose=_deliveries, fate=Fate.GONE),
     Holding(model=Copy, title="群发任务里的名字", whose=_copies, fate=Fate.GONE),
+    of_member(EnrolmentStep, "步骤序列里走过的步", Fate.GONE),
+    of_member(Enrolment, "进过的步骤序列", Fate.GONE),
     of_member(Coupon, "优惠券", Fate.GONE),
     of_member(LadderGift, "阶梯优惠里得到的", Fate.GONE),
     of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
@@ -109,4 +112,5 @@ NOBODY: dict[type[Any], str] = {
     Run: "when a campaign went out",
     SendingStop: "the shop's emergency brake",
     SubscriptionPlan: "what the shop promises",
+    SequenceVersion: "the shop's own plans",
 }

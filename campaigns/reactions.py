@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import coupon_days, coupons, replenishment, subscription_orders, subscriptions
+from campaigns import coupon_days, coupons, replenishment, sequence_exits, subscription_orders, subscriptions
 from campaigns.coupon_terms import OrderRef
 from campaigns.tasks import progress
 from campaigns.tasks.entries import TaskDone
@@ -279,6 +279,7 @@ async def join_standings(session: AsyncSession, event: MembersMerged, *, now: da
     await coupon_days.follow_people(session, event.kept_id, event.absorbed_id)
     await subscriptions.follow_people(session, event.kept_id, event.absorbed_id)
     await replenishment.follow_people(session, event.kept_id, event.absorbed_id, now=now)
+    await sequence_exits.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
     await judge_anew(session, [event.kept_id], now=now)
     await segments.follow(session, [event.absorbed_id], now=now)  # who is merged leaves them all, and is told to
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, broadcasts, definition, deliveries, engine, group_posts, group_runs
+from campaigns import audience, broadcasts, definition, deliveries, engine, enrolments, group_posts, group_runs
 from campaigns.draining import Kf, drain_batch
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import (
@@ -19,6 +19,7 @@ from campaigns.models.campaign import (
     Broadcast,
     Campaign,
     CampaignStatus,
+    Kind,
     Run,
     RunStatus,
 )
@@ -55,16 +56,10 @@ async def plan(session: AsyncSession, *, now: datetime) -> bool:
         return True
     await plan_afresh(session)
     upto = min(run.cursor + audience.WINDOW * audience.PLANNED_TOGETHER, run.last_id)
-    planned = await audience.plan_window(
-        session,
-        told,
-        campaign_id=campaign.id,
-        run_id=run.id,
-        after_id=run.cursor,
-        upto_id=upto,
-        now=run.due_at,
-    )
-    if planned:
+    window = {"after_id": run.cursor, "upto_id": upto}
+    if told.kind is Kind.STEPS:
+        await enrolments.enter_window(session, told, campaign_id=campaign.id, **window, due_at=run.due_at, now=now)
+    elif await audience.plan_window(session, told, campaign_id=campaign.id, run_id=run.id, **window, now=run.due_at):
         starts = range(run.cursor, upto, audience.WINDOW)
         session.add_all(
             Batch(run_id=run.id, after_id=one, upto_id=min(one + audience.WINDOW, upto), due_at=now) for one in starts

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from campaigns import firing, group_posts, group_tasks, ticks
+from campaigns import firing, group_posts, group_tasks, sequence_news, sequences, ticks
 from campaigns.draining import Kf
 from campaigns.guard_rules import Gate
 from crm.base.clock import Clock
@@ -36,7 +36,11 @@ class Worker:
             log.warning("campaign.run_asks", extra={"run_id": asks})
         while await self._once(firing.listen):
             steps += 1
+        while await self._once(sequence_news.listen):
+            steps += 1
         while await self._once(ticks.plan):
+            steps += 1
+        while await self._once(sequences.advance):
             steps += 1
         while await self._once(ticks.drain, self._gate, self._kf):
             steps += 1

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     ONE_OFF = "one_off"
     RECURRING = "recurring"
     TRIGGERED = "triggered"  # something happens to a member
+    STEPS = "steps"  # several messages over days to everybody who enters; see models/sequence.py
 
 
 class CampaignStatus(StrEnum):

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from campaigns import broadcasts, definition, engine, firing, guards, ticks
+from campaigns import broadcasts, definition, engine, firing, guards, sequence_news, sequences, ticks
 from campaigns.definition import Definition
 from campaigns.draining import NoKf
 from campaigns.engine import Review
@@ -66,7 +66,7 @@ class Platform:
         steps = 0
         async with self.sessions.begin() as session:
             await firing.fire_due(session, now=self.clock.now())
-        for step in (self.step_watch, self.step_plan, self.step_drain):
+        for step in (self.step_watch, self.step_hear, self.step_plan, self.step_advance, self.step_drain):
             while await step():
                 steps += 1
         async with self.sessions.read() as session:
@@ -84,6 +84,14 @@ class Platform:
     async def step_plan(self) -> bool:
         async with self.sessions.begin() as session:
             return await ticks.plan(session, now=self.clock.now())
+
+    async def step_hear(self) -> bool:
+        async with self.sessions.begin() as session:
+            return bool(await sequence_news.listen(session, now=self.clock.now()))
+
+    async def step_advance(self) -> bool:
+        async with self.sessions.begin() as session:
+            return await sequences.advance(session, now=self.clock.now())
 
     async def step_drain(self) -> bool:
         async with self.sessions.begin() as session:
