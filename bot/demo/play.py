@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from bot import schema
 from bot.bootstrap import running
 from bot.demo import archive, desk, loyalty, sale, shop, staff
-from bot.settings import ArchiveSettings, BotSettings, HandoffSettings, Settings, WecomApp, WrongSettings
+from bot.settings import ArchiveSettings, BotSettings, GateSettings, HandoffSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator, Till
 from crm import identities, order_batches
@@ -54,11 +54,12 @@ async def run(
         say(_addresses(service.port, simulator_port))
         await _ask_first_question(simulator)
         simulator.till = Till(f"{here}/pay/notify", sale.PAY_KEY.encode())
-        await sale.announce(simulator, service.app.sessions, here, chance, now=clock.now())
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         archive.talk(simulator)
         await desk.fill(simulator, service.app.sessions, customers, now=clock.now())
+        app = service.app
+        await sale.announce(simulator, app.sessions, here, chance, gate=app.gate, words=app.words, clock=clock)
         await stop.wait()
         say("正在停止……")
     say("已停止。")
@@ -107,6 +108,7 @@ def _settings(port: int, simulator_port: int, database_url: str, chat_archive: A
         archive=chat_archive,
         handoff=HandoffSettings(desk_accounts=frozenset({shop.KF_DESK})),
         data_key=SecretStr(staff.DATA_KEY),
+        gate=GateSettings(quiet_from=None),  # people look at the demo at any hour
         shop_name=shop.NAME,
         faq_file=FAQ_FILE,
     )
@@ -154,6 +156,7 @@ def _addresses(port: int, simulator_port: int) -> str:
 
   客户的手机   [link]{wecom}/phone?as={shop.FIRST_CUSTOMER}&chat={shop.KF}[/link]
   员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
+  待发的公告   [link]{wecom}/staff?as=yuanyuan[/link]（群发助手里点“发送”，秒杀公告才到群里）
   员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
   群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps&open={shop.AGENT_ID}[/link]
   管理台       [link]http://127.0.0.1:{port}/console[/link]（{staff.OWNER} {staff.PASSWORD}，或扫码）

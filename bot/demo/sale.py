@@ -1,22 +1,46 @@
-"""The demo's flash sale: announced when the shop opens, its link in every customer group, open a minute later."""
+"""The demo's flash sale: announced when the shop opens, in every customer group by its owner, open a minute later.
 
+Most owners tap at once; two groups' tasks are left in 圆圆's client, for whoever looks at the demo to confirm.
+"""
+
+import asyncio
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
+
+import sqlalchemy as sa
 
 from bot.demo import shop
-from bot.flashsale import sales
+from bot.flashsale import announcing, sales
 from bot.flashsale.sales import ItemPlan, Plan
 from bot.simulator.simulator import Simulator
+from bot.simulator.tasks import WAITING
+from campaigns.guard_rules import Gate
+from campaigns.words import Words
+from crm.base.clock import Clock
 from crm.base.db import Sessions
+from crm.models.group import Group
 
 NAME = "周四社群秒杀"
 PAY_KEY = "demo-pay-key-not-a-real-one"
 OPENS_IN, LASTS = timedelta(minutes=1), timedelta(hours=2)
 OFFERS = (("A1", "SN-FD", 1990, 20), ("A2", "CL-6L", 5900, 10), ("A3", "TY-BALL", 990, 30), ("A4", "CR-BRUSH", 1990, 1))
+LEFT_TO_CONFIRM = ("毛球小铺 · 猫咪福利 2 群", "毛球小铺 · 猫咪福利 3 群")
+PATIENCE = 15  # seconds
 
 
-async def announce(simulator: Simulator, sessions: Sessions, url: str, chance: random.Random, *, now: datetime) -> None:
-    """Plan it for everybody, and let each group's owner post the link."""
+async def announce(
+    simulator: Simulator, sessions: Sessions, url: str, chance: random.Random, *, gate: Gate, words: Words, clock: Clock
+) -> None:
+    """Plan it for everybody, with a link for each group, and let the owners post it."""
+    group_ids = await _groups(sessions)
+    async with sessions.begin() as session:
+        now = clock.now()
+        sale = await sales.plan(session, _plan(group_ids, clock), now=now, chance=chance)
+        await announcing.announce(session, sale, gate=gate, words=words, public_url=url, now=now)
+    await _tap(simulator, len(group_ids))
+
+
+def _plan(group_ids: list[int], clock: Clock) -> Plan:
     goods = {sku: (name, fen) for sku, name, _, fen in shop.GOODS}
     items = [
         ItemPlan(
@@ -25,11 +49,33 @@ async def announce(simulator: Simulator, sessions: Sessions, url: str, chance: r
         )
         for code, sku, fen, stock in OFFERS
     ]  # fmt: skip
-    opens_at = now + OPENS_IN
-    wanted = Plan(name=NAME, opens_at=opens_at, closes_at=opens_at + LASTS, items=items)
-    async with sessions.begin() as session:
-        sale = await sales.plan(session, wanted, now=now, chance=chance)
-        await sales.announce(session, sale.id)
-    words = f"{NAME}一分钟后开抢：{url}/h5/sales/{sale.code}"
-    for number, owner in enumerate(shop.GROUPS.values(), start=1):
-        simulator.world.groups.say(f"wrDEMO{number:010d}", owner, "text", {"content": words})
+    opens_at = clock.now() + OPENS_IN
+    return Plan(
+        name=NAME, opens_at=opens_at, closes_at=opens_at + LASTS, items=items, group_ids=group_ids, groups_only=False
+    )
+
+
+async def _groups(sessions: Sessions) -> list[int]:
+    """The groups with their owners, once the first sync has read them all."""
+    found: list[int] = []
+    for _ in range(10 * PATIENCE):
+        async with sessions.read() as session:
+            found = list(await session.scalars(sa.select(Group.id).where(Group.owner_id.is_not(None))))
+        if len(found) >= len(shop.GROUPS):
+            break
+        await asyncio.sleep(0.1)
+    return found
+
+
+async def _tap(simulator: Simulator, expected: int) -> None:
+    """The owners open their clients and tap 发送, but for some groups."""
+    world = simulator.world
+    for _ in range(10 * PATIENCE):
+        if len(world.tasks.all) >= expected:
+            break
+        await asyncio.sleep(0.1)
+    for task in list(world.tasks.all.values()):
+        for userid, share in task.shares.items():
+            names = {world.groups.all[chat_id].name for chat_id in share.targets}
+            if task.chat_type == "group" and share.status == WAITING and not names & set(LEFT_TO_CONFIRM):
+                world.tasks.send(userid, task.msgid)

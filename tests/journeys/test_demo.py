@@ -105,6 +105,14 @@ async def test_a_conversation_waits_on_the_phone_and_ctrl_c_stops_cleanly(tmp_pa
                 break
             await asyncio.sleep(0.05)
         assert any("投诉" in words for words in told), "a complaint in a group has reached its owner"
+        for _ in range(400):
+            tasks = (await get(f"{shop.simulator}/sim/staff/yuanyuan"))["tasks"]
+            if sum(task["status"] == 2 for task in tasks) == 2:
+                break
+            await asyncio.sleep(0.05)
+        assert [task["status"] for task in tasks].count(0) == 2, "two groups of the sale are left to confirm by hand"
+        links = {task["attachments"][0]["link"]["url"] for task in tasks}
+        assert len(links) == 4 and all("?g=" in link for link in links), "each group by its own link"
         for path in ("/healthz", "/readyz", "/metrics", "/"):
             assert await get(shop.service + path)
         assert "已停止" in await shop.stop()
