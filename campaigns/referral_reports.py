@@ -6,6 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from campaigns import referral_programmes, referral_rules
 from campaigns.models.referral import (
@@ -58,6 +59,42 @@ class Ranked:
     code: str
     name: str
     counted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A review with the two people it is about."""
+
+    review: ReferralReview
+    invitation: ReferralInvitation
+    programme: str
+    inviter: Member
+    invitee: Member
+
+
+async def reviews(session: AsyncSession, *, decided: bool = False, limit: int = 100) -> list[Reviewed]:
+    """What waits for a person, the oldest first; or what was decided, the newest first."""
+    inviter, invitee = aliased(Member), aliased(Member)
+    one = ReferralReview
+    order = (one.decided_at.desc(), one.id.desc()) if decided else (one.opened_at, one.id)
+    rows = await session.execute(
+        sa.select(one, ReferralInvitation, ReferralProgramme.name, inviter, invitee)
+        .join(ReferralInvitation, ReferralInvitation.id == one.invitation_id)
+        .join(ReferralProgramme, ReferralProgramme.id == ReferralInvitation.programme_id)
+        .join(inviter, inviter.id == ReferralInvitation.inviter_id)
+        .join(invitee, invitee.id == ReferralInvitation.invitee_id)
+        .where(one.verdict.is_not(None) if decided else one.verdict.is_(None))
+        .order_by(*order)
+        .limit(limit)
+    )
+    return [Reviewed(*row) for row in rows]
+
+
+async def waiting(session: AsyncSession) -> tuple[int, int]:
+    """How many reviews wait, and how many rewards in cash, in all programmes."""
+    open_reviews = sa.select(sa.func.count()).select_from(ReferralReview).where(ReferralReview.verdict.is_(None))
+    cash = sa.select(sa.func.count()).select_from(ReferralReward).where(ReferralReward.status == RewardStatus.TO_DO)
+    return await session.scalar(open_reviews) or 0, await session.scalar(cash) or 0
 
 
 async def figures(session: AsyncSession, programme: ReferralProgramme) -> Figures:

@@ -32,6 +32,10 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         ),
     ),
     (
+        N_("增长"),
+        (Item(N_("老带新"), "/console/referral", "user-plus", Right.CONSOLE),),
+    ),
+    (
         N_("设置"),
         (
             Item(N_("员工与角色"), "/console/accounts", "id-badge-2", Right.ACCOUNTS),

@@ -47,6 +47,9 @@ WORDS: Mapping[str, str] = {
     "desk.snooze_invalid": N_("稍后的时间要在 30 天以内。"),
     "desk.cannot_merge": N_("只能并入同一位客户另一张还开着的、在工作台接待的工单。"),
     "desk.hour_invalid": N_("定时要在将来，并且在 47 小时以内。"),
+    "referral.no_programme": N_("没有这个老带新活动。"),
+    "referral.review_not_open": N_("这件复核已经有人决定了。"),
+    "referral.not_to_do": N_("这笔奖励没有在等转账。"),
     "account.password_wrong": N_("现在的密码不对。"),
 }
 SOMEHOW = N_("这个操作被拒绝了（{code}）。")

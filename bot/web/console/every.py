@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.web import desk
-from bot.web.console import accounts, audit, home, me, members, rfm, segments
+from bot.web.console import accounts, audit, home, me, members, referral, rfm, segments
 from bot.web.screens import Screens
 
 ALL: Sequence[Screens] = (
@@ -12,6 +12,7 @@ ALL: Sequence[Screens] = (
     members.SCREENS,
     segments.SCREENS,
     rfm.SCREENS,
+    referral.SCREENS,
     me.SCREENS,
     accounts.SCREENS,
     audit.SCREENS,
