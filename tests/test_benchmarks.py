@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import callbacks, campaigns, crm_card, crm_segments, flashsale, memory, roundtrip
+from benchmarks import callbacks, campaigns, crm_card, crm_segments, flashsale, growth, memory, roundtrip
 from benchmarks.report import Report, Row, percentile, show
 
 ONE = ("SQLite",)
@@ -62,6 +62,12 @@ def test_claims_are_counted_beside_raw_batches_and_other_ways(capsys: pytest.Cap
     found = read(flashsale.measure(True, size), capsys)
     assert [row["unit"] for row in found["rows"]] == ["1/s", "ms", "ms", "1/s", "ms"]
     assert set(found["rows"][0]["peers"]) == {"conditional UPDATE, one claim each"}
+
+
+def test_a_day_of_subscriptions_and_the_habits_of_a_shop(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("polars", reason="what habits are measured beside")
+    found = read(growth.measure(True, growth.Size(600, 50, 4_000, databases=ONE)), capsys)
+    assert [row["unit"] for row in found["rows"]] == ["s"] * 5 + ["order lines/s"]
 
 
 def test_the_machine_is_described_without_its_name(capsys: pytest.CaptureFixture[str]) -> None:
