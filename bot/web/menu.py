@@ -20,27 +20,51 @@ class Item:
 SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
     (
         N_("工作"),
-        (Item(N_("今天"), "/console", "home", Right.CONSOLE), Item(N_("工作台"), "/desk", "headset", Right.DESK)),
+        [
+            Item(N_("今天"), "/console", "home", Right.CONSOLE),
+            Item(N_("工作台"), "/desk", "headset", Right.DESK),
+        ],
     ),
     (
         N_("会员"),
-        (
+        [
             Item(N_("会员"), "/console/members", "users", Right.MEMBERS),
             Item(N_("人群"), "/console/segments", "filter", Right.CONSOLE),
             Item("RFM", "/console/rfm", "grid-dots", Right.CONSOLE),
             Item(N_("生命周期"), "/console/lifecycle", "route", Right.CONSOLE),
-        ),
+        ],
+    ),
+    (
+        N_("营销"),
+        [
+            # campaigns, flash sales
+        ],
     ),
     (
         N_("增长"),
-        (Item(N_("老带新"), "/console/referral", "user-plus", Right.CONSOLE),),
+        [
+            Item(N_("老带新"), "/console/referral", "user-plus", Right.CONSOLE),
+        ],
+    ),
+    (
+        N_("知识"),
+        [
+            Item(N_("知识库"), "/console/knowledge", "book", Right.MEMBERS),
+            Item(N_("该写什么"), "/console/knowledge/misses", "bulb", Right.MEMBERS),
+        ],
+    ),
+    (
+        N_("数据"),
+        [
+            # numbers
+        ],
     ),
     (
         N_("设置"),
-        (
+        [
             Item(N_("员工与角色"), "/console/accounts", "id-badge-2", Right.ACCOUNTS),
             Item(N_("操作记录"), "/console/audit", "history", Right.AUDIT),
-        ),
+        ],
     ),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.web import desk
-from bot.web.console import accounts, audit, home, me, members, referral, rfm, segments
+from bot.web.console import accounts, audit, home, knowledge, me, members, referral, rfm, segments
 from bot.web.screens import Screens
 
 ALL: Sequence[Screens] = (
@@ -13,6 +13,7 @@ ALL: Sequence[Screens] = (
     segments.SCREENS,
     rfm.SCREENS,
     referral.SCREENS,
+    knowledge.SCREENS,
     me.SCREENS,
     accounts.SCREENS,
     audit.SCREENS,
