@@ -156,7 +156,7 @@ def _addresses(port: int, simulator_port: int) -> str:
 
   客户的手机   [link]{wecom}/phone?as={shop.FIRST_CUSTOMER}&chat={shop.KF}[/link]
   员工的企微   [link]{wecom}/staff?as={shop.SERVICERS[0]}[/link]
-  待发的公告   [link]{wecom}/staff?as=yuanyuan[/link]（群发助手里点“发送”，秒杀公告才到群里）
+  待发的公告   [link]{wecom}/staff?as=yuanyuan&in=tasks[/link]（点“发送”，秒杀公告才到群里）
   员工内购群   [link]{wecom}/staff?as={shop.SERVICERS[0]}&open={shop.STAFF_ROOM}[/link]
   群主的提醒   [link]{wecom}/staff?as={archive.OWNER}&in=apps&open={shop.AGENT_ID}[/link]
   管理台       [link]http://127.0.0.1:{port}/console[/link]（{staff.OWNER} {staff.PASSWORD}，或扫码）
