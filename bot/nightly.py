@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import date
 
-from campaigns import coupon_days, coupons, referral_rewards, referrals
+from campaigns import coupon_days, coupons, item_counts, referral_rewards, referrals
 from crm import levels, lifecycle, member_dates, member_tags, point_nights, rfm, rule_tags, segments
 from crm.base.clock import SHANGHAI, Clock, local_day
 from crm.base.db import Sessions
@@ -37,6 +37,7 @@ class Nightly:
         self._rule, self._night_hour = rule, night_hour
         self._begun_on: date | None = None
         self._judged_on: date | None = None
+        self._counted_on: date | None = None
 
     async def run(self) -> None:
         """Forever: look once a minute."""
@@ -55,6 +56,7 @@ class Nightly:
             await self._until_done(step)
         if self._clock.now().astimezone(SHANGHAI).hour >= self._night_hour:
             await self._score()
+            await self._count_items()
             await self._judge_all()
 
     async def _until_done(self, step: Step) -> None:
@@ -72,6 +74,16 @@ class Nightly:
             snapshot = await rfm.refresh_once(session, rule=self._rule, now=now)
         if snapshot is not None:
             log.info("rfm.refreshed", extra={"members": snapshot.members, "moved": snapshot.moved})
+
+    async def _count_items(self) -> None:
+        """What is bought together: looked for once a day and worker, counted once a day."""
+        now = self._clock.now()
+        if self._counted_on == local_day(now):
+            return
+        run = await item_counts.recount(self._sessions, now=now)
+        self._counted_on = local_day(now)
+        if run is not None:
+            log.info("items.counted", extra={"lines": run.lines, "pairs": run.pairs})
 
     async def _judge_all(self) -> None:
         """Rules and watched segments that ask for days change without an event: everybody is looked at once a day.

@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 
+from campaigns.suggestions import Suggestion
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.errors import ShopError
 from crm.check_ins import Done
@@ -219,6 +220,11 @@ LADDER_EVERYBODY = "这份是给您的："
 EXCHANGE_HEAD = "积分可以换这些，回复一行就能换："
 EXCHANGED = "用 {points} 积分换到了：\n{line}"
 
+SUGGESTIONS_NONE = "还没有适合您的推荐：多买几次，我就知道您喜欢什么啦。"
+SUGGESTIONS_HEAD = "猜您会喜欢："
+SUGGESTION_LINE = "· {name}（{why}）"
+SUGGESTION_WHY = {"together": "常和「{because}」一起买", "new": "「{because}」新品"}
+
 # What staff read
 
 REASONS = {
@@ -385,6 +391,11 @@ def level(found: LevelStanding) -> str:
     else:
         said.append(LEVEL_NEXT.format(**facts, missing=yuan(found.next_in_fen), name=found.next_name))
     return "\n".join(said)
+
+
+def suggestion_why(found: Suggestion) -> str:
+    """常和「猫粮」一起买"""
+    return SUGGESTION_WHY[found.why].format(because=found.because)
 
 
 def yuan(fen: int) -> str:

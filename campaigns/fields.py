@@ -7,6 +7,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from campaigns import suggestions
 from crm import segment_words
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import is_among
@@ -67,6 +68,16 @@ async def _dates(session: AsyncSession, member_ids: Collection[int], now: dateti
     return found
 
 
+async def _suggestions(session: AsyncSession, member_ids: Collection[int], now: datetime) -> dict[int, Row]:
+    """What they may like; whose orders say nothing has no such field."""
+    found = await suggestions.for_members(session, member_ids, now=now, limit=3)
+    return {
+        member_id: {"推荐商品": some[0].name, "推荐三件": "、".join(one.name for one in some)}
+        for member_id, some in found.items()
+        if some
+    }
+
+
 _DATES = {
     DateKind.BIRTHDAY: ("生日", ""),
     DateKind.CHILD_BIRTHDAY: ("孩子生日", "孩子名"),
@@ -78,6 +89,7 @@ SOURCES: Mapping[str, Source] = {
     **dict.fromkeys(("会员名", "会员码", "入会天数"), _profiles),
     **dict.fromkeys(("订单数", "累计消费", "上次购买", "没来天数"), _orders),
     "阶段": _stages,
+    **dict.fromkeys(("推荐商品", "推荐三件"), _suggestions),
     **dict.fromkeys(("生日", "孩子生日", "孩子名", "宠物生日", "宠物名", "纪念日"), _dates),
 }
 ALWAYS = frozenset({"今天"})  # needs nobody

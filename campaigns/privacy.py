@@ -24,6 +24,7 @@ from campaigns.models.replenishment import Replenishment
 from campaigns.models.review import ReviewPicture, TaskReview
 from campaigns.models.sequence import Enrolment, EnrolmentStep, SequenceVersion
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
+from campaigns.models.suggestion import Item, ItemPair, ItemRun
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
 
@@ -105,6 +106,9 @@ NOBODY: dict[type[Any], str] = {
     GroupCopy: "a group as a whole",
     GroupPost: "the shop's own plans",
     GroupTask: "a task of the staff's",
+    Item: "what the shop sells",
+    ItemPair: "counts over all orders",
+    ItemRun: "when was counted",
     Ladder: "what the shop promises",
     Offer: "what the shop promises",
     PlanTerms: "what the shop promises",

@@ -14,6 +14,7 @@ from bot.dialogue.handlers import (
     reviews,
     sale,
     subscription,
+    suggestions,
     tasks,
     welcome,
 )
@@ -32,6 +33,7 @@ root.include(
     points.router,
     coupons.router,
     sale.router,
+    suggestions.router,
     tasks.router,
     reviews.router,
     oddities.before,
