@@ -60,6 +60,8 @@ from bot.web.pay_notice import PayNotices
 from bot.web.referral_h5 import ReferralPages
 from bot.web.server import create_app
 from bot.web.visitors import Visitors
+from bot.webhooks.courier import courier
+from bot.webhooks.sender import WebhookSender
 from bot.wecom.callback import CallbackView, Inbox
 from bot.wecom.client import WecomClient
 from bot.wecom.crypto import Envelope
@@ -178,6 +180,14 @@ async def running(
             pictures = Pictures(app, client.media, http, settings.faq_pictures)
             posters = Posters(app, client.media, http)
             more = {"pictures": pictures.run, "posters": posters.run, **_archive(service, http), **_bills(service)}
+            if app.vault is not None:
+                told = settings.webhooks
+                carrier = await stack.enter_async_context(
+                    courier(app.clock, private=told.private, seconds=told.timeout.total_seconds())
+                )
+                shared = (app.sessions, app.peers, app.clock, app.chance)
+                hooks = WebhookSender(*shared, carrier, app.vault, supervisors=settings.handoff.supervisors)
+                more["webhooks"] = hooks.run
             stack.push_async_callback(_stop_all, _start_all(more))
         if serves_web:
             await inbox.start()

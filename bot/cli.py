@@ -27,6 +27,7 @@ from bot.commands import (
     sale,
     subscriptions,
     tasks,
+    webhooks,
 )
 from bot.commands.loyalty import loyalty_command
 from bot.commands.rfm import rfm_command
@@ -41,6 +42,7 @@ from bot.flashsale import board, payments
 from bot.flashsale.newcomers import waiting_counts
 from bot.settings import Settings, WrongSettings, read_settings
 from bot.web.status import problems
+from bot.webhooks import endpoints
 from crm.base.clock import SystemClock, local_day
 from crm.base.db import open_sessions
 from crm.base.peers import AlreadyRunning
@@ -61,6 +63,7 @@ cli.add_typer(sale.cli, name="sale")
 cli.add_typer(tasks.cli, name="tasks")
 cli.add_typer(subscriptions.cli, name="subscriptions")
 cli.add_typer(api_keys.cli, name="api-key")
+cli.add_typer(webhooks.cli, name="webhooks")
 cli.add_typer(bills.cli, name="bills")
 cli.add_typer(newcomers.cli, name="newcomers")
 cli.add_typer(account.cli, name="account")
@@ -167,6 +170,7 @@ async def _examine(settings: Settings) -> list[str]:
         async with sessions.read() as session:
             found = problems(await reports.pulse(session, now=now), now=now)
             found += board.in_words(await board.mismatches(session))
+            found += await endpoints.problems(session)
             found += [f"秒杀付款 {one.transaction_id} 要退：{one.why}" for one in await payments.due_back(session)]
             found += [
                 f"秒杀 {sale.code} {sale.name} 有 {count} 个新面孔等人看：siyu newcomers list {sale.code}"

@@ -33,6 +33,7 @@ from bot.models.newcomer import Newcomer
 from bot.models.referral import InviterWay, PosterWanted
 from bot.models.sale import Claim, ClaimLine, Sale, SaleGroup, SaleItem, SalePayment, SaleShare, Waiter
 from bot.models.sync import SyncRun
+from bot.models.webhook import Webhook, WebhookAttempt, WebhookDelivery
 from bot.models.wecom import WecomToken
 from campaigns import privacy as decisions
 from campaigns.models.referral import ReferralLink
@@ -92,6 +93,10 @@ def _another_label() -> Any:
 
 def _claims(who: Subject) -> Condition:
     return Claim.member_id.in_(who.member_ids)
+
+
+def _told(who: Subject) -> Condition:
+    return WebhookDelivery.about_member_id.in_(who.member_ids)
 
 
 def _strays(who: Subject) -> Condition:
@@ -170,6 +175,13 @@ EDGE: Sequence[Holding] = (
     ),
     Holding(model=ArchivedLine, title="客户群里说过的话（会话存档）", whose=_archived, fate=Fate.GONE),
     Holding(model=ArchiveAgreement, title="是否同意会话存档", whose=_agreements, fate=Fate.GONE),
+    Holding(model=WebhookDelivery, title="发给别的系统的事件", whose=_told, fate=Fate.GONE),
+    Holding(
+        model=WebhookAttempt,
+        title="发给别的系统的结果",
+        whose=through(WebhookAttempt.delivery_id, WebhookDelivery.id, _told),
+        fate=Fate.GONE,
+    ),
     of_member(Claim, "抢到的秒杀", Fate.KEPT, SALES),
     Holding(
         model=SalePayment,
@@ -217,6 +229,7 @@ NOBODY: dict[type[Any], str] = {
     SaleItem: "the shop's own plan",
     SaleShare: "the shop's own plan",
     SyncRun: "how far a reading has come",
+    Webhook: "an address of another system of the shop",
     WecomToken: "the shop's own keys",
 }
 EVERYTHING: Sequence[Holding] = (*privacy_tables.FACTS, *decisions.DECISIONS, *EDGE)

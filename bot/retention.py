@@ -21,6 +21,7 @@ from bot.models.desk import DeskSeat, LaterReply, TicketMark
 from bot.models.gateway import CallbackRow, Handling, InboundMessage
 from bot.models.handoff import Ticket, TicketStatus, TicketStep
 from bot.models.sync import SyncRun
+from bot.models.webhook import DeliveryState, WebhookAttempt, WebhookDelivery
 from bot.privacy import EVERYTHING
 from bot.settings import KeptSettings
 from campaigns.models.review import ReviewPicture, TaskReview
@@ -113,6 +114,14 @@ SHELVES: Sequence[Shelf] = (
         age=OutboxRow.created_at,
         over=_settled,
         along=(KfSend.__table__.c.outbox_id,),
+    ),
+    Shelf(
+        kept="webhooks",
+        title="发给别的系统的事件",
+        model=WebhookDelivery,
+        age=WebhookDelivery.created_at,
+        over=lambda: WebhookDelivery.state != DeliveryState.WAITING,
+        along=(WebhookAttempt.__table__.c.delivery_id,),
     ),
     Shelf(
         kept="events",

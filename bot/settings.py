@@ -183,12 +183,20 @@ class BillsSettings(BaseModel, frozen=True):
 AtLeastAWeek = Annotated[timedelta, Field(ge=timedelta(days=7))]  # longer than any retry, so late copies are known
 
 
+class WebhookSettings(BaseModel, frozen=True):
+    """SIYU_WEBHOOKS__…: how other systems are called."""
+
+    private: bool = False  # addresses inside our own networks, and plain http: for demo and tests
+    timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0), le=timedelta(seconds=60))
+
+
 class KeptSettings(BaseModel, frozen=True):
     """SIYU_KEPT__…: how long what came in, what left and what happened is kept. Cleared every night."""
 
     callbacks: AtLeastAWeek = timedelta(days=30)  # also answers of the API, and the course of syncs
     messages: AtLeastAWeek = timedelta(days=365)  # of kf conversations
     outbox: AtLeastAWeek = timedelta(days=180)  # what was sent, or could not be
+    webhooks: AtLeastAWeek = timedelta(days=30)  # what other systems were told, with every attempt
     events: AtLeastAWeek = timedelta(days=400)  # as far as a segment's `did` can look back
     tickets: AtLeastAWeek = timedelta(days=1095)  # closed ones, with their steps
     reveals: AtLeastAWeek = timedelta(days=1095)  # who looked at a phone number
@@ -251,6 +259,7 @@ class Settings(BaseSettings):
     rfm_cutoffs: FixedCutoffs | None = None  # JSON; none: scores by rank
     api_keys: dict[str, Annotated[SecretStr, Field(min_length=16)]] = {}  # SIYU_API_KEYS__NAME: who may call /api/v1
     api_calls_per_minute: int = Field(default=600, ge=1)  # of one key and one web process
+    webhooks: WebhookSettings = WebhookSettings()
     data_key: SecretStr | None = None  # 32 bytes of base64; seals phones. Lost, they cannot be read again
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_json: bool = False

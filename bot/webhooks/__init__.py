@@ -1,0 +1,1 @@
+"""Outgoing webhooks: our events, signed, at other systems' addresses, at least once."""
