@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from crm.models.group import Group, GroupMember
 from crm.models.lifecycle import MemberStage, Stage, StageMove
-from crm.models.member import Contact, Member
+from crm.models.member import Contact, Member, Staff
 from crm.models.order import Order
 from crm.models.rfm import MemberRfm, Segment
+
+ROWS = 50_000  # of a file for people; a spreadsheet opens no more with joy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,3 +128,128 @@ async def stage_flow(
         .group_by(StageMove.from_stage, StageMove.to_stage)
     )
     return {(before, after): count for before, after, count in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """Orders paid in a period; docs/numbers.md defines each figure. A mean or share of nothing is None."""
+
+    orders: int  # counted: paid above zero, not refunded in full
+    buyers: int
+    paid_fen: int  # of the counted orders, before refunds: GMV
+    net_fen: int  # less what was refunded of them since
+    average_fen: int | None  # net_fen by order
+    repeat: float | None  # of the buyers, those with another counted order before or in the period
+    newcomers: int  # buyers whose first counted order this was
+
+
+_COUNTED = (Order.paid_fen > 0, Order.refunded_fen < Order.paid_fen)
+
+
+async def trade(session: AsyncSession, *, since_on: date, until_on: date) -> Trade:
+    """Orders paid from `since_on` to before `until_on`, shop-local days."""
+    paid_in = (Order.paid_on >= since_on, Order.paid_on < until_on)
+    of_member = (
+        sa.select(
+            Order.member_id,
+            sa.func.count().label("orders"),
+            sa.func.sum(Order.paid_fen).label("paid_fen"),
+            sa.func.sum(Order.refunded_fen).label("refunded_fen"),
+        )
+        .where(*_COUNTED, *paid_in)
+        .group_by(Order.member_id)
+        .subquery()
+    )
+    earlier = aliased(Order)
+    before = sa.exists(
+        sa.select(earlier.id).where(
+            earlier.member_id == of_member.c.member_id,
+            earlier.paid_fen > 0,
+            earlier.refunded_fen < earlier.paid_fen,
+            earlier.paid_on < since_on,
+        )
+    )
+    row = (
+        await session.execute(
+            sa.select(
+                sa.func.coalesce(sa.func.sum(of_member.c.orders), 0),
+                sa.func.count(),
+                sa.func.coalesce(sa.func.sum(of_member.c.paid_fen), 0),
+                sa.func.coalesce(sa.func.sum(of_member.c.refunded_fen), 0),
+                sa.func.coalesce(sa.func.sum(sa.case((sa.or_(of_member.c.orders > 1, before), 1), else_=0)), 0),
+                sa.func.coalesce(sa.func.sum(sa.case((before, 0), else_=1)), 0),
+            ).select_from(of_member)
+        )
+    ).one()
+    orders, buyers, paid, refunded, repeat, newcomers = (int(value) for value in row)
+    net = paid - refunded
+    return Trade(
+        orders=orders,
+        buyers=buyers,
+        paid_fen=paid,
+        net_fen=net,
+        average_fen=net // orders if orders else None,
+        repeat=repeat / buyers if buyers else None,
+        newcomers=newcomers,
+    )
+
+
+async def trade_by_day(session: AsyncSession, *, since_on: date, until_on: date) -> list[tuple[date, int, int]]:
+    """(day, counted orders, net fen) of each shop-local day with any."""
+    rows = await session.execute(
+        sa.select(Order.paid_on, sa.func.count(), sa.func.sum(Order.paid_fen - Order.refunded_fen))
+        .where(*_COUNTED, Order.paid_on >= since_on, Order.paid_on < until_on)
+        .group_by(Order.paid_on)
+        .order_by(Order.paid_on)
+    )
+    return [(day, count, int(fen)) for day, count, fen in rows if day is not None]
+
+
+async def trade_by_staff(session: AsyncSession, *, since_on: date, until_on: date) -> list[tuple[str, int, int]]:
+    """(staff, buyers, net fen): an order counts for who added the customer first among those who still have them."""
+    return await _by_contact(session, Staff.name, since_on, until_on)
+
+
+async def trade_by_channel(session: AsyncSession, *, since_on: date, until_on: date) -> list[tuple[str, int, int]]:
+    """(channel code, buyers, net fen): an order counts for the code by which the customer was first added."""
+    return await _by_contact(session, Contact.state, since_on, until_on)
+
+
+async def _by_contact(session: AsyncSession, label: Any, since_on: date, until_on: date) -> list[tuple[str, int, int]]:
+    """Orders by a column of the customer's first standing contact; "": they have none."""
+    first = (
+        sa.select(Contact.member_id, sa.func.min(Contact.id).label("id"))
+        .where(Contact.ended_at.is_(None))
+        .group_by(Contact.member_id)
+        .subquery()
+    )
+    named = sa.func.coalesce(label, "")
+    rows = await session.execute(
+        sa.select(
+            named,
+            sa.func.count(sa.distinct(Order.member_id)),
+            sa.func.sum(Order.paid_fen - Order.refunded_fen).label("net"),
+        )
+        .outerjoin(first, first.c.member_id == Order.member_id)
+        .outerjoin(Contact, Contact.id == first.c.id)
+        .outerjoin(Staff, Staff.id == Contact.staff_id)
+        .where(*_COUNTED, Order.paid_on >= since_on, Order.paid_on < until_on)
+        .group_by(named)
+        .order_by(sa.desc("net"))
+    )
+    return [(name, buyers, int(fen)) for name, buyers, fen in rows]
+
+
+async def orders_of(session: AsyncSession, *, since_on: date, until_on: date) -> list[Any]:
+    """The rows behind the trade figures: day, member code, source, number, status, paid and refunded fen."""
+    rows = await session.execute(
+        sa.select(
+            *(Order.paid_on, Member.code, Order.source, Order.external_no),
+            *(Order.status, Order.paid_fen, Order.refunded_fen),
+        )
+        .join(Member, Member.id == Order.member_id)
+        .where(*_COUNTED, Order.paid_on >= since_on, Order.paid_on < until_on)
+        .order_by(Order.paid_on, Order.id)
+        .limit(ROWS)
+    )
+    return list(rows)

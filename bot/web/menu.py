@@ -56,7 +56,7 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
     (
         N_("数据"),
         [
-            # numbers
+            Item(N_("数据"), "/console/numbers", "chart-bar", Right.CONSOLE),
         ],
     ),
     (

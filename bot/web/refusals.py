@@ -32,6 +32,7 @@ WORDS: Mapping[str, str] = {
     "faq.made_worse": N_("有问题会变差，没有发布。看下面的清单。"),
     "faq.question_taken": N_("「{question}」已经是文章 {other} 的问题了。"),
     "faq.no_cluster": N_("这一类问题已经处理过了。"),
+    "numbers.period_invalid": N_("选一段从早到晚的日子，最长 400 天。"),
     "member.not_found": N_("没有找到这位会员。"),
     "member.erased": N_("这位会员的资料已被抹除。"),
     "sight.may_not_reveal": N_("您的角色不能看明文。"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.web import desk
-from bot.web.console import accounts, audit, home, knowledge, me, members, referral, rfm, segments
+from bot.web.console import accounts, audit, home, knowledge, me, members, numbers, referral, rfm, segments
 from bot.web.screens import Screens
 
 ALL: Sequence[Screens] = (
@@ -14,6 +14,7 @@ ALL: Sequence[Screens] = (
     rfm.SCREENS,
     referral.SCREENS,
     knowledge.SCREENS,
+    numbers.SCREENS,
     me.SCREENS,
     accounts.SCREENS,
     audit.SCREENS,
