@@ -97,6 +97,7 @@ def _read(path: Path, words: Words) -> File:
         told = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
         if not isinstance(told, dict):
             raise CampaignWrong([{"field": "", "reason": "不是一份活动：要写 名字: 值"}])
+        told = {"on" if key is True else key: value for key, value in told.items()}  # to YAML 1.1 `on` is a yes
         name, is_draft = str(told.pop("name", name)), bool(told.pop("draft", False))
         if not 0 < len(name) <= 60:
             raise CampaignWrong([{"field": "name", "reason": "1 到 60 个字"}])

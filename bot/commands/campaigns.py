@@ -13,7 +13,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.settings import Settings, campaign_review, read_settings
-from campaigns import attribution, engine, experiments, files, gate_words, reports
+from campaigns import attribution, engine, experiments, files, gate_words, playbooks, reports
 from campaigns.attribution import Outcome
 from campaigns.audience import Reach
 from campaigns.engine import CampaignNotFound, RunNotFound, SecondPersonNeeded, WrongStatus
@@ -185,6 +185,35 @@ def answer(
     """Say to a run that is late whether it still fires."""
     run = _with_session(lambda session, now, settings: engine.answer(session, run_id, fires=fires, now=now))
     out.print(f"轮次 {run.id}：{RUN_STATUS[run.status]}")
+
+
+@cli.command(name="playbooks")
+def show_playbooks(
+    action: Annotated[str, typer.Argument(help="copy：抄一份出来改；不写就列出全部")] = "",
+    name: Annotated[str, typer.Argument(help="哪一个")] = "",
+    to: Annotated[Path, typer.Argument(help="抄到哪个目录")] = Path(),
+) -> None:
+    """Playbooks that come with the product: list them, or copy one to edit."""
+    if not action:
+        table = Table("玩法", "做什么", "文件")
+        for one in playbooks.everything():
+            table.add_row(one.name, one.lead, "、".join(file.name for file in one.files()))
+        out.print(table)
+        return
+    if action != "copy" or not name:
+        Console(stderr=True).print("写 siyu campaigns playbooks copy 名字 目录", style="red")
+        raise typer.Exit(2)
+    try:
+        written = playbooks.copy(name, to)
+    except playbooks.PlaybookNotFound:
+        Console(stderr=True).print(f"没有叫“{name}”的玩法", style="red", markup=False)
+        raise typer.Exit(2) from None
+    except playbooks.WouldOverwrite as there:
+        Console(stderr=True).print(f"{there.path} 已经有了，什么也没抄", style="red", markup=False)
+        raise typer.Exit(2) from None
+    for path in written:
+        out.print(str(path), markup=False)
+    out.print(f"改好之后：siyu campaigns validate {to}，再 plan、apply", markup=False)
 
 
 @cli.command()
