@@ -135,6 +135,7 @@ def _code(picture: Image.Image, brush: ImageDraw.ImageDraw, poster: Poster, font
 
 def _fitting(brush: ImageDraw.ImageDraw, text: str, font_file: str | None, size: int, width: float) -> tuple[str, Font]:
     """The text in the largest size that fits a line; below two thirds of it the end is cut instead."""
+    text = " ".join(text.split())  # a line break in a name is none here
     for smaller in range(size, size * 2 // 3 - 1, -2):
         if brush.textlength(text, font=_font(font_file, smaller)) <= width:
             return text, _font(font_file, smaller)
