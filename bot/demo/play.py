@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import archive, desk, loyalty, sale, shop, staff
+from bot.demo import archive, desk, loyalty, referral, sale, shop, staff
 from bot.settings import ArchiveSettings, BotSettings, GateSettings, HandoffSettings, Settings, WecomApp, WrongSettings
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator, Till
@@ -54,6 +54,7 @@ async def run(
         say(_addresses(service.port, simulator_port))
         await _ask_first_question(simulator)
         simulator.till = Till(f"{here}/pay/notify", sale.PAY_KEY.encode())
+        await referral.begin(simulator, service.app.sessions, members, now=clock.now())
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         archive.talk(simulator)
