@@ -1,4 +1,4 @@
-"""What looks odd about an invitation waits for a person, with the evidence: one person twice, rings, bursts.
+"""What looks odd about an invitation waits for a person, with the evidence: one person, one address, rings, bursts.
 
 While a review is open nothing is paid. Evidence is numbers and instants, no names: who may see names sees them on the
 member's card.
@@ -20,12 +20,13 @@ from campaigns.models.referral import (
     ReferralReview,
 )
 from campaigns.referral_facts import InvitationDue, ReviewNotOpen, ReviewOpened
-from crm import identities
+from crm import addresses, identities
 from crm.base import events
 from crm.base.db import insert
 
 FRESH = {"populate_existing": True}
 LONGEST_RING = 20  # hops walked up from an inviter
+MOST_FRIENDS = 1_000  # of one inviter, compared with one friend
 APPROVED, REFUSED = "approved", "refused"
 
 
@@ -53,6 +54,17 @@ async def screen(session: AsyncSession, invitation: ReferralInvitation, *, now: 
     await _ring(session, invitation, now=now)
     if invitation.status in LIVE:
         await _burst(session, invitation, now=now)
+
+
+async def compare_addresses(session: AsyncSession, one: ReferralInvitation, *, now: datetime) -> None:
+    """Who gets parcels where their inviter does, or another friend of theirs: a family perhaps, so a person looks."""
+    others = sa.select(ReferralInvitation.invitee_id).where(
+        ReferralInvitation.inviter_id == one.inviter_id, ReferralInvitation.status.in_(LIVE)
+    )
+    among = [one.inviter_id, *(await session.scalars(others.limit(MOST_FRIENDS)))]
+    if found := await addresses.neighbours(session, one.invitee_id, among):
+        evidence = {"with": "inviter" if one.inviter_id in found else "friend", "members": found}
+        await open_review(session, one, "same_address", evidence, now=now)
 
 
 async def _burst(session: AsyncSession, one: ReferralInvitation, *, now: datetime) -> None:

@@ -81,6 +81,11 @@ async def follow_order(
 
 @reacts_to(InvitationDue)
 async def count_invitation(session: AsyncSession, event: InvitationDue, *, now: datetime) -> None:
+    """The last look before both are paid: at where their parcels go. Who is held meanwhile is not counted."""
+    one = await referrals.get(session, event.invitation_id)
+    for member_id in sorted({one.inviter_id, one.invitee_id}):
+        await identities.hold(session, member_id)
+    await referral_checks.compare_addresses(session, one, now=now)
     await referrals.count(session, event.invitation_id, now=now)
 
 

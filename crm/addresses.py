@@ -1,11 +1,13 @@
 """Addresses: kept sealed as phones are, shown masked, opened for the parcel; a look at one leaves a row."""
 
 import re
+import unicodedata
 from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from crm.base.db import insert, is_among
 from crm.base.secrets import Vault
@@ -41,12 +43,32 @@ async def keep(session: AsyncSession, vault: Vault, member_id: int, address: str
         "member_id": member_id,
         "kind": PrivateKind.ADDRESS,
         "fingerprint": print_,
+        "place": vault.fingerprint(_place(address), about=f"{PURPOSE} place"),
         "sealed": vault.seal(address, about=PURPOSE),
         "added_at": now,
     }
     await session.execute(insert(session, PrivateValue).values(values).on_conflict_do_nothing())
     known = (PrivateValue.kind == PrivateKind.ADDRESS, PrivateValue.fingerprint == print_)
     return (await session.scalars(sa.select(PrivateValue.id).where(*known))).one()
+
+
+def _place(address: str) -> str:
+    """Where it leads, however it was written: without blanks, marks, and the phone of who takes the parcel."""
+    letters = "".join(letter for letter in unicodedata.normalize("NFKC", address).lower() if letter.isalnum())
+    return re.sub(r"(?:86)?1[3-9]\d{9}", "", letters)
+
+
+async def neighbours(session: AsyncSession, member_id: int, among: Collection[int]) -> list[int]:
+    """Who of these members gets parcels where this member does."""
+    mine, theirs = PrivateValue, aliased(PrivateValue)
+    rows = await session.scalars(
+        sa.select(theirs.member_id)
+        .join(mine, mine.place == theirs.place)
+        .where(mine.member_id == member_id, is_among(session, theirs.member_id, set(among) - {member_id}))
+        .distinct()
+        .order_by(theirs.member_id)
+    )
+    return list(rows)
 
 
 async def newest_of(session: AsyncSession, member_id: int) -> int | None:

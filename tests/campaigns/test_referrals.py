@@ -18,9 +18,10 @@ from campaigns.models.referral import (
 )
 from campaigns.referral_facts import LinkClosed, LinkNotFound, NothingOpen, ReviewNotOpen
 from campaigns.referral_rules import ProgrammeWrong
-from crm import contacts, identities, orders
+from crm import addresses, contacts, identities, orders
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
+from crm.base.secrets import Vault
 from crm.models.member import ContactEnd
 from crm.order_terms import Told
 from tests.campaigns.conftest import Put
@@ -328,6 +329,35 @@ async def test_a_burst_is_held_from_where_it_is_one(street: Street) -> None:
     assert [(await street.invitation(friend)).is_held for friend in friends] == [False] * 3 + [True] * 2
     assert (await street.reviews())[0].evidence["invited"] == 4
     assert await street.points_of(friends[4]) == 0
+
+
+@pytest.mark.parametrize("whose", ["inviter", "friend"])
+async def test_who_shares_an_address_waits_for_a_person(street: Street, sessions: Sessions, whose: str) -> None:
+    await street.opens()
+    vault = Vault("c2l5dS10ZXN0LWtleS0zMi1ieXRlcy1sb25nLWtleSE=")
+    amy = await street.make.member()
+    friend, _ = await street.brings(amy)
+    other, _ = await street.brings(amy)
+    far, _ = await street.brings(amy)
+    written = {
+        (amy if whose == "inviter" else other).id: "上海市徐汇区天平路 12 弄 3 号 401 室",
+        friend.id: "上海市徐汇区天平路１２弄3号401室，13800138000",
+        far.id: "上海市徐汇区天平路 12 弄 3 号 402 室",
+    }
+    async with sessions.begin() as session:
+        for member_id, address in written.items():
+            assert addresses.normalized(address) is not None
+            await addresses.keep(session, vault, member_id, address, now=street.clock.now())
+    await street.days(15)
+    assert (await street.invitation(friend)).is_held
+    assert (await street.status(far))[0] is InviteStatus.COUNTED
+    found = [one for one in await street.reviews() if one.invitation_id == (await street.invitation(friend)).id]
+    assert [(one.kind, one.evidence["with"]) for one in found] == [("same_address", whose)]
+    async with sessions.begin() as session:
+        await referral_checks.decide(session, found[0].id, approves=True, by="amy", now=street.clock.now())
+    await street.follows()
+    assert (await street.status(friend))[0] is InviteStatus.COUNTED
+    await street.books_agree()
 
 
 async def test_a_merge_shows_that_somebody_invited_themselves(street: Street, sessions: Sessions) -> None:
