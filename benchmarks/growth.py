@@ -1,6 +1,7 @@
 """What brings members back: a day of a million subscriptions, and what ten million order lines say of habits.
 
-The daily run is measured beside one UPDATE over the same rows; habits beside polars, which has them in memory already.
+The daily run is measured beside one UPDATE over the same rows; habits, and what is bought together,
+beside polars, which has them in memory already.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.ground import DATABASES, database
+from benchmarks.growth_items import bought_together
 from benchmarks.report import Report, Row, command, say
 from campaigns import replenishment, subscription_days, subscription_reminders
 from campaigns.definition import Message
@@ -321,7 +323,11 @@ async def _timed(work: Awaitable[None]) -> float:
     return time.perf_counter() - began
 
 
-PARTS: tuple[Callable[[str, str, Size], Coroutine[Any, Any, list[Row]]], ...] = (subscriptions, habits)
+async def items(kind: str, url: str, size: Size) -> list[Row]:
+    return await bought_together(kind, url, size.lines)
+
+
+PARTS: tuple[Callable[[str, str, Size], Coroutine[Any, Any, list[Row]]], ...] = (subscriptions, habits, items)
 
 
 if __name__ == "__main__":

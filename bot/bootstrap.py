@@ -54,6 +54,7 @@ from bot.web.h5 import PayPage, SalePages
 from bot.web.h5_site import MemberSite
 from bot.web.h5_subscriptions import SubscriptionPages
 from bot.web.h5_suggestions import SuggestionPages
+from bot.web.h5_surveys import SurveyPages
 from bot.web.h5_tasks import TaskPages
 from bot.web.house import House
 from bot.web.pay_notice import PayNotices
@@ -310,7 +311,7 @@ async def _listen(service: Service, stack: AsyncExitStack, http: aiohttp.ClientS
     task_pages = TaskPages(member_site)
     routes += [*member_site.routes(), *pages.routes(), *task_pages.routes()]
     routes += SubscriptionPages(member_site, pay_url=settings.pay_url).routes()
-    routes += SuggestionPages(member_site).routes()
+    routes += [*SuggestionPages(member_site).routes(), *SurveyPages(member_site).routes()]
     routes += [*member_site.routes(), *pages.routes()]
     routes += ReferralPages(member_site, service.client, http).routes()
     if settings.pay_key is not None:

@@ -80,6 +80,7 @@ class Message(Part):
     name: Name = "A"
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     link: Link | None = None
+    survey: Annotated[str, StringConstraints(max_length=40)] | None = None  # in the kf chat it asks this survey
     share: Annotated[int, Field(ge=1, le=10_000)] = 1
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from campaigns.file_kinds import FileKind
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import Campaign
 from campaigns.referral_files import REFERRALS
+from campaigns.surveys import SURVEYS
 from campaigns.tasks.files import TASKS
 from campaigns.words import Words
 from campaigns.words import read as read_words
@@ -31,7 +32,7 @@ from crm.base.errors import ShopError
 BYTES = 256 * 1024  # of one file
 MOST_FILES = 500
 BY = "file"
-KINDS: Sequence[FileKind] = (TASKS, REFERRALS)  # beside campaigns
+KINDS: Sequence[FileKind] = (TASKS, REFERRALS, SURVEYS)  # beside campaigns
 
 
 class _Loader(yaml.SafeLoader):

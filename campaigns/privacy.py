@@ -25,6 +25,7 @@ from campaigns.models.review import ReviewPicture, TaskReview
 from campaigns.models.sequence import Enrolment, EnrolmentStep, SequenceVersion
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.suggestion import Item, ItemPair, ItemRun
+from campaigns.models.survey import Survey, SurveyAnswer
 from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from crm.privacy import Condition, Fate, Holding, Subject, of_member, through
 
@@ -71,6 +72,7 @@ DECISIONS: Sequence[Holding] = (
     of_member(LadderGift, "阶梯优惠里得到的", Fate.GONE),
     of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
     of_member(TaskEntry, "社群任务里的回答", Fate.GONE),
+    of_member(SurveyAnswer, "问卷里的回答", Fate.GONE),
     of_member(TaskReview, "晒单", Fate.GONE),
     Holding(
         model=ReviewPicture,
@@ -109,6 +111,7 @@ NOBODY: dict[type[Any], str] = {
     Item: "what the shop sells",
     ItemPair: "counts over all orders",
     ItemRun: "when was counted",
+    Survey: "what the shop asks everybody",
     Ladder: "what the shop promises",
     Offer: "what the shop promises",
     PlanTerms: "what the shop promises",

@@ -2,16 +2,20 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot import texts
+from bot import survey_words, texts
+from bot.dialogue.turn import as_messages
 from bot.models.conversation import Conversation
 from bot.wecom import lanes, window
 from bot.wecom.lanes import KfAddress
+from campaigns import surveys
 from campaigns.definition import Message
 from campaigns.draining import Letter
+from campaigns.models.survey import Survey
 from crm.base import outbox
 from crm.base.db import is_among
 
@@ -34,11 +38,12 @@ class KfChat:
 
     async def put(self, session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
         talks = await open_talks(session, [one.member_id for one in letters], now=now)
+        asked = await _surveys(session, letters)
         messages = [
             lanes.marketing(
                 lanes.kf_message(
                     KfAddress(talk.id, talk.open_kfid, talk.external_userid, letter.member_id),
-                    {"msgtype": "text", "text": {"content": _text(letter.message)}},
+                    _payload(letter, asked.get(letter.message.survey or "")),
                     because=(letter.ref,),
                     deadline=letter.deadline,
                 ),
@@ -60,6 +65,22 @@ async def open_talks(session: AsyncSession, member_ids: Collection[int], *, now:
     )
     newest = {one.member_id: one for one in rows if one.member_id is not None}
     return {member_id: one for member_id, one in newest.items() if one.human_wanted_at is None}
+
+
+async def _surveys(session: AsyncSession, letters: Sequence[Letter]) -> dict[str, Survey]:
+    """The surveys that these letters ask, by key."""
+    keys = {one.message.survey for one in letters if one.message.survey}
+    found = [await surveys.find(session, key) for key in sorted(keys)]
+    return {one.key: one for one in found if one is not None}
+
+
+def _payload(letter: Letter, survey: Survey | None) -> dict[str, Any]:
+    """A text; of one that asks a survey a menu whose lines are the answers, and know by which run they were asked."""
+    said = _text(letter.message)
+    if survey is None:
+        return {"msgtype": "text", "text": {"content": said}}
+    menu = survey_words.question(survey, surveys.told(survey), run_id=letter.run_id, before=said)
+    return as_messages([menu])[0]
 
 
 def _text(message: Message) -> str:

@@ -15,6 +15,7 @@ from bot.dialogue.handlers import (
     sale,
     subscription,
     suggestions,
+    surveys,
     tasks,
     welcome,
 )
@@ -36,6 +37,7 @@ root.include(
     suggestions.router,
     tasks.router,
     reviews.router,
+    surveys.router,
     oddities.before,
     faq.router,
     oddities.after,
