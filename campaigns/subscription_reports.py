@@ -1,7 +1,7 @@
 """What the tables of subscriptions tell: what is due, which way each reminder went, and the stock it will take."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -85,6 +85,23 @@ async def due_between(
     for one in told:
         by_cycle[one.cycle_id].append(one)
     return [DueLine(*row, reminders=by_cycle[row[0].id]) for row in found]
+
+
+async def count_between(session: AsyncSession, first: date, last: date) -> int:
+    """Deliveries of these days: those that were begun, and those that will be if nothing changes."""
+    lost = Cycle.status.in_(LOST)
+    begun = sa.select(sa.func.count()).select_from(Cycle).where(Cycle.due_on.between(first, last), ~lost)
+    coming = sa.select(sa.func.count()).where(
+        Subscription.status == SubscriptionStatus.ACTIVE,
+        Subscription.cycle_id.is_(None),
+        Subscription.due_on.between(first, last),
+    )
+    return (await session.scalar(begun) or 0) + (await session.scalar(coming) or 0)
+
+
+async def names_of(session: AsyncSession, member_ids: Collection[int]) -> dict[int, str]:
+    rows = sa.select(Member.id, Member.name).where(is_among(session, Member.id, member_ids))
+    return {row.id: row.name for row in await session.execute(rows)}
 
 
 async def ways_of(session: AsyncSession, first: date, last: date) -> dict[tuple[str, str], int]:

@@ -57,6 +57,9 @@ WORDS: Mapping[str, str] = {
     "referral.no_programme": N_("没有这个老带新活动。"),
     "referral.review_not_open": N_("这件复核已经有人决定了。"),
     "referral.not_to_do": N_("这笔奖励没有在等转账。"),
+    "subscription.plan_unreadable": N_("这一处读不懂：{what}"),
+    "subscription.plan_fixed": N_("“{key}”有 {subscribers} 人在订，周期不能改；换一个名字建新套餐。"),
+    "subscription.plan_not_found": N_("没有这个套餐。"),
     "account.password_wrong": N_("现在的密码不对。"),
 }
 SOMEHOW = N_("这个操作被拒绝了（{code}）。")

@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 
 from bot.web import desk
-from bot.web.console import accounts, audit, home, knowledge, me, members, numbers, referral, rfm, segments
+from bot.web.console import (
+    accounts,
+    audit,
+    home,
+    knowledge,
+    me,
+    members,
+    numbers,
+    referral,
+    rfm,
+    segments,
+    subscriptions,
+)
 from bot.web.screens import Screens
 
 ALL: Sequence[Screens] = (
@@ -12,6 +24,7 @@ ALL: Sequence[Screens] = (
     members.SCREENS,
     segments.SCREENS,
     rfm.SCREENS,
+    subscriptions.SCREENS,
     referral.SCREENS,
     knowledge.SCREENS,
     numbers.SCREENS,
