@@ -6,7 +6,7 @@ payments.py), so on PostgreSQL any number of processes may do this; SQLite has o
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,10 +30,10 @@ from bot.flashsale.terms import (
     TooFewLeft,
     UnpaidClaim,
 )
-from bot.models.sale import Claim, ClaimStatus, Sale, SaleItem, SaleShare, SaleStatus
+from bot.models.sale import Channel, Claim, ClaimStatus, Sale, SaleItem, SaleShare, SaleStatus
 from crm.base import together
 from crm.base.clock import Clock
-from crm.base.db import Sessions, insert_told, is_among
+from crm.base.db import Sessions, is_among
 from crm.base.errors import ShopError
 from crm.base.groupcommit import GroupCommit
 from crm.base.together import Among, Prepared, Rows, Selected
@@ -120,12 +120,18 @@ def _shares(among: Among) -> Selected:
 
 
 MERGED = sa.select(Member.id, Member.merged_into_id).where(Member.merged_into_id.is_not(None))
+
+
+def _merged(among: Among) -> sa.CompoundSelect[*tuple[Any, ...]]:
+    """Merges of these members, on either side of them."""
+    return MERGED.where(among(Member.id, "members")).union_all(MERGED.where(among(Member.merged_into_id, "members")))
+
+
 ITEMS, SHARES, CLAIMS = Prepared(_items), Prepared(_shares), Prepared(_claims)
 LOOKUPS = (
     ITEMS,  # first: it locks
     SHARES,
-    Prepared(lambda among: MERGED.where(among(Member.id, "members"))),
-    Prepared(lambda among: MERGED.where(among(Member.merged_into_id, "members"))),
+    Prepared(_merged),
     CLAIMS,
 )
 UNITS = sa.bindparam("units", type_=sa.BigInteger())
@@ -139,18 +145,9 @@ TAKE = Prepared(
         .values(taken=SaleShare.taken + UNITS)
     )
 )
-COLUMNS = (
-    "no",
-    "item_id",
-    "member_id",
-    "quantity",
-    "total_fen",
-    "status",
-    "channel",
-    "group_id",
-    "claimed_at",
-    "pay_due_at",
-)
+OWN = ("no", "member_id")  # columns in which the claims of a roll differ
+Alike = tuple[int, int, int, Channel, int | None, datetime]  # the arguments of _alike()
+Rolls = dict[Alike, list[tuple[str, int]]]  # what a batch grants, in the order of the requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +207,10 @@ async def allocate(
 ) -> tuple[list[Outcome], set[int]]:
     """Decide and write a batch in the caller's transaction: an outcome each, and the items that are sold out."""
     stands, requests, have = await _look(connection, requests)
-    rows: list[tuple[Any, ...]] = []
-    outcomes = [_decide(one, stands.get(one.item_id), have, rows, now=now) for one in requests]
-    if rows:
-        await _store(connection, rows, stands.values())
+    granted: Rolls = {}
+    outcomes = [_decide(one, stands.get(one.item_id), have, granted, now=now) for one in requests]
+    if granted:
+        await _store(connection, granted, stands.values(), now=now)
     return outcomes, {one.item_id for one in outcomes if isinstance(one, SoldOut)}
 
 
@@ -222,9 +219,9 @@ async def _look(
 ) -> tuple[dict[int, Stand], Sequence[Request], Have]:
     """All that deciding needs, in one go: a merge among those who ask is rare, and only then is it asked after."""
     items, members = sorted({one.item_id for one in requests}), sorted({one.member_id for one in requests})
-    locked, shares, merged, absorbed, claims = await together.fetch(connection, LOOKUPS, items=items, members=members)
+    locked, shares, merged, claims = await together.fetch(connection, LOOKUPS, items=items, members=members)
     stands = _stands(locked, shares)
-    if not merged and not absorbed:
+    if not merged:
         return stands, requests, _have(claims, {})
     persons = await _persons(connection, members)
     requests = [_by_person(one, persons) for one in requests]
@@ -233,17 +230,23 @@ async def _look(
     return stands, requests, _have(claims, persons)
 
 
-async def _store(connection: AsyncConnection, rows: list[tuple[Any, ...]], stands: Collection[Stand]) -> None:
+async def _store(connection: AsyncConnection, granted: Rolls, stands: Collection[Stand], *, now: datetime) -> None:
     """The claims, and the counters moved by what was granted; the tables' checks are the last word."""
-    told = [insert_told(connection, Claim.__table__, COLUMNS, rows, conflict="(no) DO NOTHING")]
+    told = [
+        together.insert_alike(
+            connection.dialect, Claim.__table__, OWN, rows, _alike(*alike, now=now), conflict="(no) DO NOTHING"
+        )
+        for alike, rows in granted.items()
+    ]
     for stand in stands:
         if stand.granted:
             told.append(HOLD.told(connection.dialect, {"item": stand.item_id, "units": stand.granted}))
         for group_id, units in stand.shared.items():
             values = {"item": stand.item_id, "group": group_id, "units": units}
             told.append(TAKE.told(connection.dialect, values))
-    if (await together.write(connection, told))[0] < len(rows):
-        raise ClaimReleased(rows[0][0])  # somebody else's by now; each is tried alone, so this names the right one
+    rolls = list(granted.values())
+    if sum((await together.write(connection, told))[: len(rolls)]) < sum(map(len, rolls)):
+        raise ClaimReleased(rolls[0][0][0])  # somebody else's by now; each is tried alone, so this names the right one
 
 
 async def lock_items(connection: AsyncConnection | AsyncSession, item_ids: Collection[int]) -> dict[int, Stand]:
@@ -282,9 +285,7 @@ def refusal(request: Request, stand: Stand | None, own: Own, *, now: datetime) -
     return None
 
 
-def _decide(
-    request: Request, stand: Stand | None, have: Have, rows: list[tuple[Any, ...]], *, now: datetime
-) -> Outcome:
+def _decide(request: Request, stand: Stand | None, have: Have, rolls: Rolls, *, now: datetime) -> Outcome:
     no, whose = request.no, (request.item_id, request.member_id)
     if (own := have.get(whose)) is None:
         own = have[whose] = Own()
@@ -303,7 +304,8 @@ def _decide(
         stand.shares[request.group_id] -= quantity
         stand.shared[request.group_id] = stand.shared.get(request.group_id, 0) + quantity
     own.add(granted, ClaimStatus.HELD)
-    rows.append(_row(request, granted, now))
+    alike = (stand.item_id, quantity, granted.total_fen, request.channel, request.group_id, stand.due_at)
+    rolls.setdefault(alike, []).append((no, request.member_id))
     return granted
 
 
@@ -318,27 +320,40 @@ def _repeated(request: Request, no: str, own: Own) -> Outcome | None:
 
 
 def _again(granted: Granted) -> Granted:
-    return Granted(granted.no, granted.item_id, granted.quantity, granted.total_fen, granted.pay_due_at, is_new=False)
+    return granted._replace(is_new=False)
 
 
 def row_of(request: Request, granted: Granted, *, now: datetime) -> dict[str, Any]:
     """The claim as its table takes it."""
-    return dict(zip(COLUMNS, _row(request, granted, now), strict=True))
+    alike = (granted.item_id, granted.quantity, granted.total_fen, request.channel, request.group_id)
+    return {
+        "no": granted.no,
+        "member_id": request.member_id,
+        **_alike(*alike, granted.pay_due_at, now=now),
+    }
 
 
-def _row(request: Request, granted: Granted, now: datetime) -> tuple[Any, ...]:
-    return (
-        granted.no,
-        granted.item_id,
-        request.member_id,
-        granted.quantity,
-        granted.total_fen,
-        ClaimStatus.HELD,
-        request.channel,
-        request.group_id,
-        now,
-        granted.pay_due_at,
-    )
+def _alike(
+    item_id: int,
+    quantity: int,
+    total_fen: int,
+    channel: Channel,
+    group_id: int | None,
+    due_at: datetime,
+    *,
+    now: datetime,
+) -> dict[str, Any]:
+    """What the claims of one roll have in common."""
+    return {
+        "item_id": item_id,
+        "quantity": quantity,
+        "total_fen": total_fen,
+        "status": ClaimStatus.HELD,
+        "channel": channel,
+        "group_id": group_id,
+        "claimed_at": now,
+        "pay_due_at": due_at,
+    }
 
 
 async def identities_of(session: AsyncSession, member_id: int) -> set[int]:
@@ -361,7 +376,7 @@ async def _persons(connection: AsyncConnection | AsyncSession, member_ids: Colle
 
 def _by_person(request: Request, persons: dict[int, int]) -> Request:
     person = persons.get(request.member_id)
-    return request if person is None else replace(request, member_id=person)
+    return request if person is None else request._replace(member_id=person)
 
 
 def _have(claims: Rows, persons: dict[int, int]) -> Have:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from bot.models.sale import Channel
 from crm.base.errors import Invalid, NotFound, Refused, ShopError
@@ -10,11 +11,11 @@ from crm.base.ids import dedupe_key
 MOST = 99  # units of one request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """One member wants some units of an item. is_early, is_invited: what the edge found out about them before.
 
-    key: names the request, so that the same one repeated is one claim.
+    key: names the request, so that the same one repeated is one claim. (A tuple is made in a third of the time of a
+    frozen dataclass, and a storm makes many.)
     """
 
     item_id: int
@@ -32,8 +33,7 @@ class Request:
         return dedupe_key("claim", self.item_id, self.member_id, self.key)
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """A claim that is in the database. is_new: this very call made it."""
 
     no: str

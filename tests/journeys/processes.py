@@ -74,7 +74,7 @@ class Crew:
     def __init__(self, variables: Mapping[str, str], folder: Path, port: int) -> None:
         self.running: list[Process] = []
         self.kills = 0
-        self._port, self._log = port, folder / "processes.log"
+        self.port, self._log = port, folder / "processes.log"
         with self._log.open("ab") as said:
             self._nursery = subprocess.Popen(
                 [sys.executable, "-c", f"import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN){NURSERY}"],
@@ -119,7 +119,7 @@ class Crew:
 
     async def _answers(self, http: aiohttp.ClientSession) -> bool:
         try:
-            async with http.get(f"http://127.0.0.1:{self._port}/readyz") as answer:
+            async with http.get(f"http://127.0.0.1:{self.port}/readyz") as answer:
                 return answer.status == 200
         except aiohttp.ClientError:
             return False
@@ -137,7 +137,7 @@ class Crew:
 @asynccontextmanager
 async def crew(database_url: str, simulator: Simulator, folder: Path, commands: Sequence[str]) -> AsyncIterator[Crew]:
     """These commands, running, and their callback address saved without a check; what runs at the end is killed."""
-    port = _free_port()
+    port = free_port()
     opened = Crew(environment(database_url, simulator.origin, folder, port), folder, port)
     try:
         for command in commands:
@@ -151,7 +151,7 @@ async def crew(database_url: str, simulator: Simulator, folder: Path, commands: 
         opened.end()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         return int(asked.getsockname()[1])

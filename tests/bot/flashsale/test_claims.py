@@ -214,11 +214,8 @@ async def test_a_draft_and_a_closed_sale_grant_nothing(stall: Stall) -> None:
         assert await sales.close(session, made.id, now=stall.clock.now())
     with pytest.raises(SaleOver):
         await stall.claim(a1, lin)
-    nothing = stall.request(a1, lin)
     with pytest.raises(ItemNotFound):
-        await stall.allocator.claim(
-            type(nothing)(**{**{f: getattr(nothing, f) for f in nothing.__slots__}, "item_id": 9})
-        )
+        await stall.allocator.claim(stall.request(a1, lin)._replace(item_id=9))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions, UTCDateTime, insert_told
 from crm.base.onehop import OneHopConnection
-from crm.base.together import Prepared, fetch, write
+from crm.base.together import Prepared, fetch, insert_alike, write
 
 places = sa.Table(
     "seats_sold",
@@ -64,3 +64,33 @@ async def test_what_the_table_refuses_is_the_error_that_everybody_knows(hall: Se
             await write(connection, [insert_told(connection, places, names, rows, conflict="(id) DO NOTHING")])
     async with hall.connect() as connection:
         assert await fetch(connection, [ALL]) == [[]]
+
+
+async def test_rows_that_differ_in_little_are_told_the_rest_once(hall: Sessions, clock: FrozenClock) -> None:
+    async with hall.connect() as connection:
+        alike = {"sold_at": clock.now()}
+        told = insert_alike(
+            connection.dialect, places, ("id", "seat"), [(1, 10), (2, 20)], alike, conflict="DO NOTHING"
+        )
+        again = insert_alike(
+            connection.dialect, places, ("id", "seat"), [(2, 20), (3, 30)], alike, conflict="DO NOTHING"
+        )
+        assert await write(connection, [told, again]) == [2, 1]
+        (seats,) = await fetch(connection, [SEATS], ids=[1, 2, 3])
+    assert sorted(seats) == [(10, clock.now()), (20, clock.now()), (30, clock.now())]
+
+
+async def test_a_text_that_all_rows_share_is_what_it_was(sessions: Sessions) -> None:
+    words = sa.Table(
+        "words", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("said", sa.Text),
+        sa.Column("count", sa.BigInteger), sa.Column("blank", sa.Text),
+    )  # fmt: skip
+    said = "it's '' \"quoted\"; -- 冻干 ? $1 :x %s"
+    async with sessions.connect() as connection:
+        await connection.run_sync(words.create)
+        alike = {"said": said, "count": -7, "blank": None}
+        await write(
+            connection, [insert_alike(connection.dialect, words, ("id",), [(1,), (2,)], alike, conflict="DO NOTHING")]
+        )
+        rows = (await connection.execute(sa.select(words).order_by(words.c.id))).all()
+    assert [tuple(row) for row in rows] == [(1, said, -7, None), (2, said, -7, None)]
