@@ -12,7 +12,8 @@ import typer
 import uvloop
 from rich.console import Console
 
-from bot import logs, reports, schema
+from bot import doctor as doctor_rules
+from bot import logs, schema
 from bot.bootstrap import running
 from bot.commands import (
     account,
@@ -37,12 +38,7 @@ from bot.commands.words import words_command
 from bot.faq import cli as faq_cli
 from bot.faq import trial
 from bot.faq.matcher import Matcher
-from bot.flashsale import bills as stray_bills
-from bot.flashsale import board, payments
-from bot.flashsale.newcomers import waiting_counts
 from bot.settings import Settings, WrongSettings, read_settings
-from bot.web.status import problems
-from bot.webhooks import endpoints
 from crm.base.clock import SystemClock, local_day
 from crm.base.db import open_sessions
 from crm.base.peers import AlreadyRunning
@@ -168,19 +164,7 @@ async def _examine(settings: Settings) -> list[str]:
     now = SystemClock().now()
     try:
         async with sessions.read() as session:
-            found = problems(await reports.pulse(session, now=now), now=now)
-            found += board.in_words(await board.mismatches(session))
-            found += await endpoints.problems(session)
-            found += [f"秒杀付款 {one.transaction_id} 要退：{one.why}" for one in await payments.due_back(session)]
-            found += [
-                f"秒杀 {sale.code} {sale.name} 有 {count} 个新面孔等人看：siyu newcomers list {sale.code}"
-                for sale, count in await waiting_counts(session)
-            ]
-            found += [
-                f"收款 {one.transaction_id} 对不上任何一单（{one.why}）：siyu bills list"
-                for one in await stray_bills.strays(session)
-            ]
-            return found + [f"  {line}" for line in await reports.why_dead(session, now=now)]
+            return await doctor_rules.examine(session, now=now)
     finally:
         await sessions.close()
 

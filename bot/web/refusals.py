@@ -60,6 +60,15 @@ WORDS: Mapping[str, str] = {
     "subscription.plan_unreadable": N_("这一处读不懂：{what}"),
     "subscription.plan_fixed": N_("“{key}”有 {subscribers} 人在订，周期不能改；换一个名字建新套餐。"),
     "subscription.plan_not_found": N_("没有这个套餐。"),
+    "settings.no_data_key": N_("店里没有设置 SIYU_DATA_KEY（openssl rand -base64 32），建不了。"),
+    "api_key.name_taken": N_("已经有过叫「{name}」的钥匙，换个名字。"),
+    "api_key.wrong": N_("名字要 1 到 40 个字，至少勾一个权限。"),
+    "api_key.not_found": N_("没有这把钥匙。"),
+    "webhook.address": N_("地址要是 https 的公网网址，不带用户名、密码和 #。内网的先打开 SIYU_WEBHOOKS__PRIVATE。"),
+    "webhook.name_taken": N_("已经有过叫「{name}」的 webhook，换个名字。"),
+    "webhook.wrong": N_("名字要 1 到 40 个字，事件从列表里选。"),
+    "webhook.not_found": N_("没有这个 webhook，或者已经删掉了。"),
+    "webhook.span_unreadable": N_("写明从什么时候到什么时候，先后不能反。"),
     "account.password_wrong": N_("现在的密码不对。"),
 }
 SOMEHOW = N_("这个操作被拒绝了（{code}）。")

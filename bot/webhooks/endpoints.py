@@ -91,6 +91,14 @@ async def get(session: AsyncSession, name: str) -> Webhook:
     return found
 
 
+async def by_id(session: AsyncSession, webhook_id: int) -> Webhook:
+    """Raises WebhookNotFound."""
+    found = await session.get(Webhook, webhook_id)
+    if found is None or found.removed_at is not None:
+        raise WebhookNotFound(str(webhook_id))
+    return found
+
+
 async def everything(session: AsyncSession) -> list[Standing]:
     """All that were not removed, by name."""
     states = {state: WebhookDelivery.state == state for state in DeliveryState}

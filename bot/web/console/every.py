@@ -6,7 +6,9 @@ from bot.web import desk
 from bot.web.console import (
     accounts,
     audit,
+    connections,
     home,
+    keys,
     knowledge,
     me,
     members,
@@ -15,6 +17,7 @@ from bot.web.console import (
     rfm,
     segments,
     subscriptions,
+    webhooks,
 )
 from bot.web.screens import Screens
 
@@ -30,5 +33,8 @@ ALL: Sequence[Screens] = (
     numbers.SCREENS,
     me.SCREENS,
     accounts.SCREENS,
+    keys.SCREENS,
+    webhooks.SCREENS,
+    connections.SCREENS,
     audit.SCREENS,
 )
