@@ -24,6 +24,7 @@ from bot.models.sync import SyncRun
 from bot.models.webhook import DeliveryState, WebhookAttempt, WebhookDelivery
 from bot.privacy import EVERYTHING
 from bot.settings import KeptSettings
+from campaigns.models.gate import PassState, QuotaUse, Touch
 from campaigns.models.review import ReviewPicture, TaskReview
 from crm import privacy
 from crm.base import events
@@ -134,6 +135,20 @@ SHELVES: Sequence[Shelf] = (
     Shelf(kept="callbacks", title="登录时试过的密码", model=SignInTry, age=SignInTry.at, over=sa.true),
     Shelf(kept="callbacks", title="结束了的登录", model=SignIn, age=SignIn.ends_at, over=sa.true),
     Shelf(kept="pictures", title="晒单的图片", model=ReviewPicture, age=ReviewPicture.sent_at, over=_is_decided),
+    Shelf(
+        kept="touches",
+        title="营销触达的计数",
+        model=Touch,
+        age=Touch.at,
+        over=lambda: Touch.state != PassState.PENDING,
+    ),
+    Shelf(
+        kept="touches",
+        title="群发次数的计数",
+        model=QuotaUse,
+        age=QuotaUse.at,
+        over=lambda: QuotaUse.state != PassState.PENDING,
+    ),
     Shelf(kept="reveals", title="谁看过手机号", model=Reveal, age=Reveal.revealed_at, over=sa.true),
 )
 

@@ -200,6 +200,7 @@ class KeptSettings(BaseModel, frozen=True):
     events: AtLeastAWeek = timedelta(days=400)  # as far as a segment's `did` can look back
     tickets: AtLeastAWeek = timedelta(days=1095)  # closed ones, with their steps
     reveals: AtLeastAWeek = timedelta(days=1095)  # who looked at a phone number
+    touches: Annotated[timedelta, Field(ge=timedelta(days=40))] = timedelta(days=120)  # of the gate: caps and quota
     pictures: AtLeastAWeek = timedelta(days=180)  # of reviews that were decided
 
 

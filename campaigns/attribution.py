@@ -15,15 +15,19 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import definition, experiments
+from campaigns.definition import CampaignWrong
 from campaigns.experiments import Arm, Interval
 from campaigns.models.campaign import Conversion, Delivery, DeliveryStatus, Run
-from crm.base.db import insert_all, is_among
+from campaigns.models.job import JobMark
+from crm.base.db import insert, insert_all, is_among
 from crm.models.order import Order
 
 TOGETHER = 2_000  # orders
 LONGEST = timedelta(days=90)  # window of any campaign, see Definition.attribution_days
 ON_THE_WAY = timedelta(days=60)  # a run's deliveries may arrive so long after it was due
 RECENT, ALL = timedelta(days=3), timedelta(days=120)
+EVERY = timedelta(days=1)
+WALK = "attribution.credit_all"
 HOLDOUT = "对照组"
 _conversions: Any = Conversion.__table__
 
@@ -97,43 +101,83 @@ async def credit_recent(session: AsyncSession, *, now: datetime) -> int:
 
 
 async def credit_all(session: AsyncSession, *, now: datetime) -> int:
-    """Once a day, also orders that were told weeks after they were paid."""
-    return await credit(session, paid_since=now - ALL, now=now)
+    """Once a day, also orders that were told weeks after they were paid: the next batch of them, if a walk is due.
+
+    How far it came is a row, so neither a restart nor another leader begins it anew, and nobody waits for all of it.
+    """
+    first = insert(session, JobMark).values(name=WALK, place=0, begun_at=now)
+    await session.execute(first.on_conflict_do_nothing())
+    mark = await session.scalar(
+        sa.select(JobMark)
+        .where(JobMark.name == WALK)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    if mark is None:
+        return 0
+    if mark.done_at is not None:
+        if now - mark.begun_at < EVERY:
+            return 0
+        mark.place, mark.begun_at, mark.done_at = 0, now, None
+    credited, place = await credit_batch(session, after=mark.place, paid_since=mark.begun_at - ALL, now=now)
+    mark.place, mark.done_at = (place, None) if place is not None else (mark.place, now)
+    await session.flush()
+    return credited
 
 
 async def credit(session: AsyncSession, *, paid_since: datetime, now: datetime) -> int:
     """Credit every order paid since then; returns how many have a touch. Doing it again changes nothing."""
-    windows = await _windows(session, since=paid_since - LONGEST - ON_THE_WAY)
-    credited, after = 0, 0
-    while windows:
-        orders = (
-            await session.execute(
-                sa.select(Order.id, Order.member_id, Order.paid_at)
-                .where(Order.id > after, Order.paid_at >= paid_since, Order.paid_at <= now, Order.paid_fen > 0)
-                .order_by(Order.id)
-                .limit(TOGETHER)
-            )
-        ).all()
-        if not orders:
+    credited, place = 0, 0
+    while True:
+        some, further = await credit_batch(session, after=place, paid_since=paid_since, now=now)
+        credited += some
+        if further is None:
             break
-        after = orders[-1].id
-        touches = await _touches(session, windows, [one.member_id for one in orders])
-        rows = [
-            {"order_id": one.id, "run_id": touch.run_id, "member_id": one.member_id, "touched_at": touch.at,
-             "paid_at": one.paid_at}
-            for one in orders
-            if (touch := last_touch(touches.get(one.member_id, ()), windows, one.paid_at)) is not None
-        ]  # fmt: skip
-        names = ("run_id", "member_id", "touched_at", "paid_at")
-        again = f"(order_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names)}"
-        await insert_all(session, _conversions, rows, conflict=again)
-        credited += len(rows)
+        place = further
     return credited
+
+
+async def credit_batch(
+    session: AsyncSession, *, after: int, paid_since: datetime, now: datetime
+) -> tuple[int, int | None]:
+    """Credit the next orders behind `after`; returns how many have a touch, and where to go on: None at the end."""
+    windows = await _windows(session, since=paid_since - LONGEST - ON_THE_WAY)
+    if not windows:
+        return 0, None
+    orders = (
+        await session.execute(
+            sa.select(Order.id, Order.member_id, Order.paid_at)
+            .where(Order.id > after, Order.paid_at >= paid_since, Order.paid_at <= now, Order.paid_fen > 0)
+            .order_by(Order.id)
+            .limit(TOGETHER)
+        )
+    ).all()
+    if not orders:
+        return 0, None
+    touches = await _touches(session, windows, [one.member_id for one in orders])
+    rows = [
+        {"order_id": one.id, "run_id": touch.run_id, "member_id": one.member_id, "touched_at": touch.at,
+         "paid_at": one.paid_at}
+        for one in orders
+        if (touch := last_touch(touches.get(one.member_id, ()), windows, one.paid_at)) is not None
+    ]  # fmt: skip
+    names = ("run_id", "member_id", "touched_at", "paid_at")
+    again = f"(order_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names)}"
+    await insert_all(session, _conversions, rows, conflict=again)
+    return len(rows), orders[-1].id
 
 
 async def _windows(session: AsyncSession, *, since: datetime) -> dict[int, timedelta]:
     rows = await session.execute(sa.select(Run.id, Run.definition).where(Run.due_at >= since))
-    return {row.id: timedelta(days=definition.read(row.definition).attribution_days) for row in rows}
+    return {row.id: timedelta(days=days) for row in rows if (days := _attribution_days(row.definition))}
+
+
+def _attribution_days(written: Any) -> int:
+    """0: nobody can read it any more, and the others are credited all the same."""
+    try:
+        return definition.read(written).attribution_days
+    except CampaignWrong:
+        return 0
 
 
 async def _touches(

@@ -223,7 +223,7 @@ async def look(session: AsyncSession, broadcast_id: int, *, now: datetime) -> tu
         return None
     broadcast, run, campaign, sender = row
     told = definition.read(run.definition)
-    is_over = run.status is RunStatus.CANCELLED
+    is_over = run.status is RunStatus.CANCELLED or await staff_tasks.is_stopped(session, broadcast)
     if broadcast.status is BroadcastStatus.WAITING:
         what = await _look_at_outbox(session, broadcast, now=now)
     elif is_over or (broadcast.asked_at or now) + told.confirm_within <= now:
@@ -304,7 +304,7 @@ async def take_results(
     await deliveries.failed(session, run.id, lost, deliveries.NO_LONGER_CONTACT)
     left = await _still_open(session, run.id, broadcast_id)
     if is_over:
-        why = deliveries.CANCELLED if run.status is RunStatus.CANCELLED else deliveries.NOT_CONFIRMED
+        why = await staff_tasks.why_over(session, broadcast, is_cancelled=run.status is RunStatus.CANCELLED)
         await deliveries.failed(session, run.id, left, why)
         lost, left = [*lost, *left], []
     await _tell_gate(session, gate_ref(broadcast_id), sent_at, lost, capped, now=now)

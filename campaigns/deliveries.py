@@ -16,6 +16,8 @@ Ids = Collection[int]
 WAITING = (DeliveryStatus.PLANNED, DeliveryStatus.HELD)
 FIELD_MISSING, TOO_LONG = "field_missing", "too_long"
 CANCELLED, LEFT_AUDIENCE, NO_CONTACT = "cancelled", "left_audience", "not_a_contact"
+NOT_DELIVERED = "not_delivered"  # the platform took a kf message and said later that it did not arrive
+STOPPED = "stopped"  # by the emergency brake, when staff had the task already
 NOT_CONFIRMED, UNREACHABLE, LIMIT_REACHED, NO_LONGER_CONTACT, NOT_SENT = (
     "not_confirmed", "unreachable", "limit_reached", "no_longer_a_contact", "not_sent",
 )  # fmt: skip
@@ -162,10 +164,24 @@ async def sent(session: AsyncSession, run_id: int, sent_at: Mapping[int, datetim
 async def failed(session: AsyncSession, run_id: int, member_ids: Ids, reason: str) -> int:
     """These will not get it, by the platform or the staff."""
     news = await move(session, run_id, member_ids, DeliveryStatus.FAILED, reason=reason[:60])
-    if reason != NOT_CONFIRMED:  # a person's choice is not an error
+    if reason not in (NOT_CONFIRMED, STOPPED):  # a person's choice is not an error
         counted = sa.update(Run).where(Run.id == run_id).values(failed=Run.failed + news)
         await session.execute(counted, execution_options=_quiet)
     return news
+
+
+async def bounced(session: AsyncSession, run_id: int, member_id: int) -> None:
+    """What counted as sent did not arrive."""
+    before = (*OPEN, DeliveryStatus.SENT)
+    was = await session.scalar(
+        sa.select(Delivery.status).where(Delivery.run_id == run_id, Delivery.member_id == member_id)
+    )
+    if await move(
+        session, run_id, [member_id], DeliveryStatus.FAILED, before=before, reason=NOT_DELIVERED, sent_at=None
+    ):
+        less = 1 if was is DeliveryStatus.SENT else 0
+        counted = sa.update(Run).where(Run.id == run_id).values(failed=Run.failed + 1, sent=Run.sent - less)
+        await session.execute(counted, execution_options=_quiet)
 
 
 async def close(session: AsyncSession, run_id: int, reason: str) -> None:

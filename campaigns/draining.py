@@ -17,6 +17,7 @@ from crm.base import outbox
 from crm.base.db import is_among
 from crm.base.outbox import OutboxRow, Status
 
+KF_REF = "kf"
 RETRY_HELD = timedelta(minutes=1)  # the gate cannot say until when
 LOOK_AT_KF = timedelta(seconds=5)  # whether the outbox has settled what it was given
 
@@ -54,7 +55,7 @@ class NoKf:
 
 def kf_ref(run_id: int, member_id: int, number: int) -> str:
     """What a letter is known by to the gate and the outbox. One that was taken back leaves under the next number."""
-    return f"kf:{run_id}:{member_id}:{number}"
+    return f"{KF_REF}:{run_id}:{member_id}:{number}"
 
 
 async def drain_batch(
@@ -106,6 +107,16 @@ async def _take_ends(session: AsyncSession, batch: Batch, *, now: datetime) -> N
         await deliveries.failed(session, batch.run_id, mine, reason)
     for one in (*again, *lost):
         await guards.release(session, str(newest[one].gate_ref), code="gate.not_sent", member_ids=[one])
+
+
+async def bounced(session: AsyncSession, ref: str) -> None:
+    """The platform took a letter and says now that it did not arrive: it counts as no touch. Not of ours: nothing."""
+    kind, *numbers = ref.split(":")
+    if kind != KF_REF or len(numbers) != 3:
+        return
+    run_id, member_id, _ = map(int, numbers)
+    await deliveries.bounced(session, run_id, member_id)
+    await guards.bounced(session, ref, code="gate.not_sent")
 
 
 async def take_back_letters(session: AsyncSession, run_id: int, *, now: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, engine, enrolments, experiments
+from campaigns import audience, definition, deliveries, engine, enrolments, experiments
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import LATE, OPEN_RUNS, RunAsks
 from campaigns.models.campaign import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Kind, Run, RunStatus
@@ -159,9 +159,12 @@ async def trigger(
     day = local_day(now)
     at = {"occurrence": day.isoformat(), "due_at": day_start(day)}
     await begin(session, campaign, told, **at, status=RunStatus.SENDING, last_id=0, now=now)  # type: ignore[arg-type]
-    run_id = await session.scalar(
-        sa.select(Run.id).where(Run.campaign_id == campaign.id, Run.occurrence == day.isoformat())
-    )
+    run_id, status = (
+        await session.execute(
+            sa.select(Run.id, Run.status).where(Run.campaign_id == campaign.id, Run.occurrence == day.isoformat())
+        )
+    ).one()
+    is_over = status not in OPEN_RUNS  # somebody said that today's shall not go out: nor shall who comes after that
     shares = [one.share for one in told.messages]
     rows = [
         {
@@ -169,14 +172,15 @@ async def trigger(
             "member_id": one,
             "status": DeliveryStatus.HOLDOUT
             if experiments.in_holdout(campaign.id, told.holdout_percent, one)
-            else DeliveryStatus.PLANNED,
+            else (DeliveryStatus.SKIPPED if is_over else DeliveryStatus.PLANNED),
+            "reason": deliveries.CANCELLED if is_over else None,
             "variant": experiments.variant_of(campaign.id, shares, one),
         }
         for one in sorted(set(member_ids))
     ]
     made = insert(session, Delivery).values(rows).on_conflict_do_nothing().returning(Delivery.member_id)
     new = sorted(await session.scalars(made))
-    due_at = now + told.on.delay
+    due_at = now + told.on.delay if not is_over else None
     session.add_all(Batch(run_id=run_id, after_id=one - 1, upto_id=one, due_at=due_at) for one in new)
     await session.flush()
     return len(new)

@@ -244,7 +244,11 @@ async def look(session: AsyncSession, task_id: int, *, now: datetime) -> tuple[L
     told = told_of(post)
     if task.status is BroadcastStatus.WAITING:
         what = await _look_at_outbox(session, task, now=now)
-    elif post.status is PostStatus.CANCELLED or _ends_at(task, told, now) <= now:
+    elif (
+        post.status is PostStatus.CANCELLED
+        or _ends_at(task, told, now) <= now
+        or await staff_tasks.is_stopped(session, task)
+    ):
         what = Look.TAKE_BACK
     elif staff_tasks.reminds(task, told.remind_after, now):
         what = Look.REMIND
@@ -345,7 +349,7 @@ async def take_results(
         task.confirmed_at, task.status = confirmed_at, BroadcastStatus.CONFIRMED
     left = await _still_open(session, task_id)
     if is_over and left:
-        why = deliveries.CANCELLED if post.status is PostStatus.CANCELLED else deliveries.NOT_CONFIRMED
+        why = await staff_tasks.why_over(session, task, is_cancelled=post.status is PostStatus.CANCELLED)
         await _fail(session, task_id, left, NOT_LISTED if task.confirmed_at is not None else why)
         await guards.release(session, gate_ref(task_id), code="gate.not_sent", group_ids=left)
     told = told_of(post)

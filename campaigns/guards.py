@@ -172,6 +172,12 @@ async def release(
         await session.execute(statement)
 
 
+async def bounced(session: AsyncSession, ref: str, *, code: str) -> None:
+    """What went out under this reference did not arrive after all, whether or not it was noted as sent."""
+    gone = sa.update(Touch).where(Touch.ref == ref).values(state=PassState.RELEASED, code=code)
+    await session.execute(gone.execution_options(synchronize_session=False))
+
+
 async def platform_refused(session: AsyncSession, ref: str, member_ids: Collection[int], *, now: datetime) -> None:
     """WeCom says these customers had their 企业群发 already (status 3): some went out behind our back."""
     await release(session, ref, code="gate.platform", member_ids=member_ids)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
 from campaigns.models.group_post import GroupCopy, GroupPost, GroupTask
+from campaigns.models.job import JobMark
 from campaigns.models.offer import Coupon, Ladder, LadderGift, Offer, OfferTaken
 from campaigns.models.referral import (
     ReferralInvitation,
@@ -104,6 +105,7 @@ NOBODY: dict[type[Any], str] = {
     Batch: "a range of numbers",
     Broadcast: "a task of the staff's",
     Campaign: "the shop's own plans",
+    JobMark: "how far a nightly walk has come",
     CommunityTask: "what the shop asks everybody",
     GroupCopy: "a group as a whole",
     GroupPost: "the shop's own plans",

@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import coupon_days, coupons, replenishment, sequence_exits, subscription_orders, subscriptions
+from campaigns import (
+    coupon_days,
+    coupons,
+    replenishment,
+    sequence_exits,
+    staff_tasks,
+    subscription_orders,
+    subscriptions,
+)
+from campaigns.brakes import SendingStopped
 from campaigns.coupon_terms import OrderRef
 from campaigns.tasks import progress
 from campaigns.tasks.entries import TaskDone
@@ -321,3 +330,10 @@ async def judge_anew(session: AsyncSession, member_ids: Sequence[int], *, now: d
     """Something about members changed: the tags that rules put on them, and the watched segments that hold them."""
     await rule_tags.follow(session, member_ids, now=now)
     await segments.follow(session, member_ids, now=now)
+
+
+@reacts_to(SendingStopped)
+async def take_tasks_back(session: AsyncSession, event: SendingStopped, *, now: datetime) -> None:
+    """What staff hold and have not sent is taken back at the platform, at once."""
+    del event
+    await staff_tasks.look_at_all(session, now=now)

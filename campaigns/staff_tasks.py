@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import deliveries
+from campaigns import brakes, deliveries
 from campaigns.definition import Message, Part
 from campaigns.models.campaign import Broadcast, BroadcastStatus
 from campaigns.models.group_post import GroupTask
@@ -107,6 +107,26 @@ async def was_long_ago(session: AsyncSession, task: AnyTask, *, now: datetime) -
     """Whether asking for it ended so long ago that the platform would list it by now."""
     settled = await session.scalar(sa.select(OutboxRow.settled_at).where(OutboxRow.dedupe_key == task.outbox_key))
     return settled is not None and now - settled >= NOT_FOUND_AFTER
+
+
+async def is_stopped(session: AsyncSession, task: AnyTask) -> bool:
+    """Whether the emergency brake takes it back: staff have it and nobody has tapped."""
+    return task.status is BroadcastStatus.ASKED and await brakes.is_on(session)
+
+
+async def why_over(session: AsyncSession, task: AnyTask, *, is_cancelled: bool) -> str:
+    """Why those whom a task taken back did not reach get nothing. A stop is final: a tap may have come in between, and
+    who got it would get it again."""
+    if is_cancelled:
+        return deliveries.CANCELLED
+    return deliveries.STOPPED if await is_stopped(session, task) else deliveries.NOT_CONFIRMED
+
+
+async def look_at_all(session: AsyncSession, *, now: datetime) -> None:
+    """Have every task that staff hold looked at now."""
+    for model in (Broadcast, GroupTask):
+        held = sa.update(model).where(model.poll_at > now, model.status == BroadcastStatus.ASKED)
+        await session.execute(held.values(poll_at=now), execution_options={"synchronize_session": False})
 
 
 def reminds(task: AnyTask, remind_after: Sequence[timedelta], now: datetime) -> bool:

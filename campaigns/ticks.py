@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import audience, broadcasts, definition, deliveries, engine, enrolments, group_posts, group_runs
+from campaigns.definition import CampaignWrong, Definition
 from campaigns.draining import Kf, drain_batch
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import (
@@ -48,7 +49,9 @@ async def plan(session: AsyncSession, *, now: datetime) -> bool:
     if row is None or not await _still_runs(session, row[1].id):
         return False
     run, campaign = row
-    told = definition.read(run.definition)
+    told = await _read(session, run, now=now)
+    if told is None:
+        return True
     if told.groups is not None:
         await group_runs.plan(session, run, campaign, told, now=now)
         run.cursor, run.ticked_at, run.status = run.last_id, now, RunStatus.SENDING
@@ -88,10 +91,21 @@ async def drain(session: AsyncSession, gate: Gate, kf: Kf, *, now: datetime) -> 
     ).first()
     if row is None or not await _still_runs(session, row[2].id):
         return False
+    if await _read(session, row[1], now=now) is None:
+        return True
     await plan_afresh(session)
     await drain_batch(session, row[0], row[1], row[2], gate=gate, kf=kf, now=now)
     await session.flush()
     return True
+
+
+async def _read(session: AsyncSession, run: Run, *, now: datetime) -> Definition | None:
+    """What a run was told; None, and its campaign stands still, when that cannot be meant any more."""
+    try:
+        return definition.read(run.definition)
+    except CampaignWrong as wrong:
+        await engine.pause(session, run.campaign_id, because=str(wrong), by="", now=now)
+        return None
 
 
 async def _still_runs(session: AsyncSession, campaign_id: int) -> bool:
@@ -127,7 +141,9 @@ async def settle(session: AsyncSession, run_id: int, gate: Gate, *, now: datetim
     if run is None or not await _still_runs(session, run.campaign_id):
         return False
     await plan_afresh(session)
-    told = definition.read(run.definition)
+    told = await _read(session, run, now=now)
+    if told is None:
+        return False
     if told.groups is not None:
         if not await group_runs.is_over(session, run_id):
             return False
@@ -179,7 +195,10 @@ async def watch(session: AsyncSession, *, now: datetime) -> list[int]:
     )
     asks: list[int] = []
     for run in rows.scalars():
-        grace = max(definition.read(run.definition).grace, LEAST_GRACE)
+        told = await _read(session, run, now=now)
+        if told is None:
+            continue
+        grace = max(told.grace, LEAST_GRACE)
         if now - run.ticked_at > grace:
             run.status, run.asks_because = RunStatus.ASKS, STALE
             asks.append(run.id)

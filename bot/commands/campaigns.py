@@ -44,7 +44,8 @@ DELIVERY = {
 }  # fmt: skip
 REASONS = {
     "cancelled": "活动取消了", "left_audience": "到发的时候已不在人群里", "not_a_contact": "不是任何员工的联系人",
-    "not_confirmed": "员工没有确认", "unreachable": "企业微信说送不到", "limit_reached": "这位客户的群发次数用完了",
+    "not_confirmed": "员工没有确认", "not_delivered": "客服消息没有送到",
+    "stopped": "急停时从员工手里撤回了", "unreachable": "企业微信说送不到", "limit_reached": "这位客户的群发次数用完了",
     "no_longer_a_contact": "已不是好友", "not_sent": "没有发出", "field_missing": "缺文案里要写的资料",
     "too_long": "填好的文案太长", "no_owner": "没有群主（不是我们的同事）",
     "too_late": "过了该发的时间", "not_listed": "员工点了发送，企业微信没有说发到",

@@ -30,9 +30,10 @@ from bot.wecom import lanes
 from bot.wecom.api.kf import KfApi
 from bot.wecom.errors import WecomError
 from bot.wecom.kf_items import MsgSendFail, Origin, SessionStatusChange
+from campaigns import draining
 from crm.base import outbox
 from crm.base.errors import ShopError
-from crm.base.outbox import Message
+from crm.base.outbox import Message, OutboxRow
 from crm.models.member import Member
 
 log = logging.getLogger(__name__)
@@ -309,9 +310,13 @@ def _without_echo(says: Sequence[Say]) -> list[Say]:
 async def _note_failure(turn: Turn, event: MsgSendFail) -> None:
     """WeCom took the message and could not deliver it: never count it as shown."""
     log.warning("kf.send_failed", extra={"msgid": event.fail_msgid, "fail_type": event.fail_type})
-    await turn.session.execute(
-        sa.update(KfSend).where(KfSend.msgid == event.fail_msgid).values(failed_type=event.fail_type)
+    failed = sa.update(KfSend).where(KfSend.msgid == event.fail_msgid).values(failed_type=event.fail_type)
+    outbox_id = await turn.session.scalar(
+        failed.returning(KfSend.outbox_id), execution_options={"synchronize_session": False}
     )
+    ref = await turn.session.scalar(sa.select(OutboxRow.gate_ref).where(OutboxRow.id == outbox_id))
+    if ref is not None:
+        await draining.bounced(turn.session, ref)
 
 
 async def _take_due(session: AsyncSession, *, now: datetime) -> Sequence[Conversation]:

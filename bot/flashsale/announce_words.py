@@ -29,6 +29,7 @@ STATES = {
 }
 REASONS = {
     "cancelled": "秒杀结束，任务已收回",
+    "stopped": "急停时从群主手里撤回了",
     "not_confirmed": "群主到时没有点发送，任务已收回",
     "unreachable": "企业微信说发不到这个群",
     "no_owner": "群主不是我们的同事",

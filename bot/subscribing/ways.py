@@ -27,6 +27,7 @@ NAMES = {"kf": "客服会话", "broadcast": "企业群发", "todo": "员工待�
 WHY = {
     "nobody": "没有可以转告的同事",
     deliveries.NO_CONTACT: "不是任何员工的联系人",
+    deliveries.STOPPED: "急停时撤回了",
     deliveries.NOT_CONFIRMED: "群发没有人确认",
     deliveries.UNREACHABLE: "企业微信说送不到",
     deliveries.LIMIT_REACHED: "这位客户的群发次数用完了",

@@ -4,14 +4,16 @@ Each event is the whole state, so a browser that was away needs nothing it misse
 """
 
 import asyncio
-import contextlib
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
+
+log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 Look = Callable[[int], Awaitable[State]]
@@ -87,8 +89,13 @@ class Live:
 
     async def _keep_looking(self, key: int, watched: _Watched) -> None:
         while True:
-            with contextlib.suppress(SQLAlchemyError, OSError):  # away for a moment: the last state stands
+            try:
                 state = await self._look(key)
+            except (SQLAlchemyError, OSError):  # away for a moment: the last state stands
+                pass
+            except Exception:  # a bug: whoever watches keeps the last state, and the next look may be well again
+                log.exception("live.look_failed", extra={"key": key})
+            else:
                 if state != watched.state:
                     async with watched.changed:
                         watched.state, watched.version = state, watched.version + 1
