@@ -123,7 +123,7 @@ async def _load(sessions: Sessions, orders: int) -> None:
 def _numbers(session: AsyncSession, count: int) -> str:
     if is_sqlite(session):
         return f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n"
-    return f"SELECT i FROM generate_series(1, {count}) AS n(i)"
+    return f"SELECT i FROM generate_series(1::bigint, {count}) AS n(i)"
 
 
 def _megabytes() -> int:

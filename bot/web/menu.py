@@ -45,6 +45,9 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         [
             Item(N_("老带新"), "/console/referral", "user-plus", Right.CONSOLE),
             Item(N_("订阅"), "/console/subscriptions", "repeat", Right.CONSOLE),
+            Item(N_("社群任务"), "/console/tasks", "clipboard-list", Right.CONSOLE),
+            Item(N_("推荐"), "/console/suggestions", "stars", Right.CONSOLE),
+            Item(N_("问卷"), "/console/surveys", "gauge", Right.CONSOLE),
         ],
     ),
     (

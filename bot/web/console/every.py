@@ -7,6 +7,7 @@ from bot.web.console import (
     accounts,
     audit,
     connections,
+    growth,
     home,
     keys,
     knowledge,
@@ -17,6 +18,7 @@ from bot.web.console import (
     rfm,
     segments,
     subscriptions,
+    tasks,
     webhooks,
 )
 from bot.web.screens import Screens
@@ -29,6 +31,8 @@ ALL: Sequence[Screens] = (
     rfm.SCREENS,
     subscriptions.SCREENS,
     referral.SCREENS,
+    tasks.SCREENS,
+    growth.SCREENS,
     knowledge.SCREENS,
     numbers.SCREENS,
     me.SCREENS,
