@@ -11,7 +11,16 @@ from pydantic import SecretStr
 from bot import schema
 from bot.bootstrap import running
 from bot.demo import archive, desk, loyalty, referral, sale, shop, staff
-from bot.settings import ArchiveSettings, BotSettings, GateSettings, HandoffSettings, Settings, WecomApp, WrongSettings
+from bot.settings import (
+    ArchiveSettings,
+    BotSettings,
+    GateSettings,
+    HandoffSettings,
+    Settings,
+    WebhookSettings,
+    WecomApp,
+    WrongSettings,
+)
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator, Till
 from crm import identities, order_batches
@@ -109,6 +118,7 @@ def _settings(port: int, simulator_port: int, database_url: str, chat_archive: A
         archive=chat_archive,
         handoff=HandoffSettings(desk_accounts=frozenset({shop.KF_DESK})),
         data_key=SecretStr(staff.DATA_KEY),
+        webhooks=WebhookSettings(private=True),  # so that one can be tried on the same machine
         gate=GateSettings(quiet_from=None),  # people look at the demo at any hour
         shop_name=shop.NAME,
         faq_file=FAQ_FILE,

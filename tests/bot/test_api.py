@@ -21,6 +21,7 @@ from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
 from crm.models.order import Order
+from tests.bot.web.described import fits
 
 Client = TestClient[web.Request, web.Application]
 KEY = {"Authorization": "Bearer test-api-key"}
@@ -44,6 +45,7 @@ async def client(sessions: Sessions, clock: FrozenClock, aiohttp_client: Aiohttp
 
 async def post(client: Client, path: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
     answer = await client.post(f"/api/v1{path}", json=body, headers={**KEY, **headers})
+    fits("POST", path, answer.status, await answer.json())
     return answer.status, await answer.json()
 
 

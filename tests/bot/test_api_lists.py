@@ -31,6 +31,7 @@ from crm.custom_events import is_custom
 from crm.models.audience import SegmentMember
 from crm.models.private import Reveal
 from tests.bot.web.api_server import settle
+from tests.bot.web.described import fits
 from tests.bot.whole_person import MARKS, VAULT, whole_person
 from tests.conftest import ROOT
 from tests.factories import Make
@@ -58,11 +59,13 @@ async def key_with(sessions: Sessions, clock: FrozenClock, *scopes: Scope) -> di
 
 async def get(client: Client, path: str, key: dict[str, str] | None = None, **query: Any) -> tuple[int, Any]:
     answer = await client.get(f"/api/v1{path}", params=query, headers=key or ALL)
+    fits("GET", path, answer.status, await answer.json())
     return answer.status, await answer.json()
 
 
 async def post(client: Client, path: str, body: Any, key: dict[str, str] | None = None) -> tuple[int, Any]:
     answer = await client.post(f"/api/v1{path}", json=body, headers=key or ALL)
+    fits("POST", path, answer.status, await answer.json())
     return answer.status, await answer.json()
 
 

@@ -18,6 +18,7 @@ from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
 from crm.models.member import Member
+from tests.bot.web.described import fits
 from tests.bot.whole_person import MARKS, VAULT, told_of, whole_person
 
 Client = TestClient[web.Request, web.Application]
@@ -39,6 +40,7 @@ async def code_of(sessions: Sessions, member_id: int) -> str:
 
 async def ask(client: Client, method: str, path: str, **more: Any) -> tuple[int, dict[str, Any]]:
     answer = await client.request(method, f"/api/v1/members/{path}", headers=KEY, **more)
+    fits(method, f"/members/{path}", answer.status, await answer.json())
     return answer.status, await answer.json()
 
 

@@ -20,6 +20,7 @@ from crm.base.db import Sessions
 from crm.base.peers import Peers
 from crm.level_programme import LevelTold, ProgrammeTold
 from crm.point_rules import PointRules
+from tests.bot.web.described import fits
 
 Client = TestClient[web.Request, web.Application]
 KEY = {"Authorization": "Bearer test-api-key"}
@@ -47,6 +48,7 @@ async def client(sessions: Sessions, clock: FrozenClock, aiohttp_client: Aiohttp
 
 async def post(client: Client, path: str, body: Any) -> tuple[int, dict[str, Any]]:
     answer = await client.post(f"/api/v1{path}", json=body, headers=KEY)
+    fits("POST", path, answer.status, await answer.json())
     return answer.status, await answer.json()
 
 
@@ -54,6 +56,7 @@ async def look(client: Client, path: str = "/points") -> dict[str, Any]:
     answer = await client.get(f"/api/v1{path}", params=WHO, headers=KEY)
     assert answer.status == 200
     found: dict[str, Any] = await answer.json()
+    fits("GET", path, answer.status, found)
     return found
 
 
