@@ -29,6 +29,7 @@ from campaigns.subscription_rules import (
     Rhythm,
     dunning_on,
     ladder_of,
+    may_remind,
     next_dunning,
     next_reminder,
     owed_since,
@@ -41,7 +42,6 @@ from crm.base.clock import day_start, local_day
 from crm.base.db import insert_all, is_among
 from crm.models.member import Identity, Member
 
-REMIND_HOUR = 10  # shop-local: reminders fall due from then on
 ORDER_HOUR = 18  # on the day itself: who chose so and said nothing gets an order
 TOGETHER = 1000
 FEW = 100  # where each row takes several statements
@@ -79,11 +79,13 @@ async def wake(session: AsyncSession, *, now: datetime) -> int:
 
 async def remind(session: AsyncSession, *, now: datetime) -> int:
     """Note the reminders whose day has come; how each goes out is decided in subscription_reminders."""
-    today, latest = local_day(now), _latest(now)
+    if not may_remind(now):
+        return 0
+    today = local_day(now)
     some = (
         sa.select(Cycle.id, Cycle.member_id, Cycle.due_on, Cycle.status, Cycle.ordered_at, Subscription.plan_id)
         .join(Subscription, Subscription.id == Cycle.subscription_id)
-        .where(Cycle.remind_on <= latest)
+        .where(Cycle.remind_on <= today)
         .order_by(Cycle.remind_on, Cycle.id)
         .limit(TOGETHER)
         .with_for_update(skip_locked=True, of=Cycle)
@@ -93,7 +95,7 @@ async def remind(session: AsyncSession, *, now: datetime) -> int:
     rows: list[dict[str, Any]] = []
     then: defaultdict[date | None, list[int]] = defaultdict(list)
     for row in found:
-        step, following = _step(row, ladder_of(rhythms[row.plan_id]), latest)
+        step, following = _step(row, ladder_of(rhythms[row.plan_id]), today)
         if step and step != "gone":
             rows.append(_reminder(row, step, today, now))
         then[following].append(row.id)
@@ -102,11 +104,6 @@ async def remind(session: AsyncSession, *, now: datetime) -> int:
         mine = sa.update(Cycle).where(is_among(session, Cycle.id, ids))
         await session.execute(mine.values(remind_on=on), execution_options=_quiet)
     return len(found)
-
-
-def _latest(now: datetime) -> date:
-    """The day whose reminders may go out by now: nobody is reminded in the morning before ten."""
-    return local_day(now - timedelta(hours=REMIND_HOUR))
 
 
 async def _rhythms(session: AsyncSession, plan_ids: set[int]) -> dict[int, Rhythm]:
@@ -142,12 +139,14 @@ def _reminder(row: Any, step: str, today: date, now: datetime) -> dict[str, Any]
 
 async def give_up(session: AsyncSession, *, now: datetime) -> int:
     """Asked for in vain: the order is cancelled, the subscription waits for its member, who is told once."""
-    latest = _latest(now)
+    if not may_remind(now):
+        return 0
+    today = local_day(now)
     owed = (
-        Cycle.remind_on <= latest,
+        Cycle.remind_on <= today,
         Cycle.status == CycleStatus.ORDERED,
-        Cycle.due_on <= latest - timedelta(days=GIVE_UP - 1),
-        Cycle.ordered_at < day_start(latest - timedelta(days=GIVE_UP - 1)),
+        Cycle.due_on <= today - timedelta(days=GIVE_UP - 1),
+        Cycle.ordered_at < day_start(today - timedelta(days=GIVE_UP - 1)),
     )
     rows = await session.execute(
         sa.select(Cycle.id, Cycle.member_id).where(*owed).order_by(Cycle.member_id, Cycle.id).limit(FEW)
@@ -167,7 +166,7 @@ async def give_up(session: AsyncSession, *, now: datetime) -> int:
     waits = {"status": SubscriptionStatus.PAUSED, "paused_because": orders_of.UNPAID_PAUSE}
     await session.execute(sa.update(Subscription).where(*active).values(**waits), execution_options=_quiet)
     await _advance(session, ids, now=now)
-    await insert_all(session, _reminders, [_reminder(one, "gone", local_day(now), now) for one in lost])
+    await insert_all(session, _reminders, [_reminder(one, "gone", today, now) for one in lost])
     return len(found)
 
 

@@ -28,6 +28,7 @@ from campaigns.models.subscription import (
     SubscriptionPlan,
     Way,
 )
+from campaigns.subscription_rules import may_remind
 from crm.base.clock import local_day
 from crm.base.db import hold, is_among
 from crm.base.outbox import OutboxRow, Status
@@ -90,6 +91,8 @@ class Ways(Protocol):
 
 async def dispatch(session: AsyncSession, ways: Ways, *, now: datetime) -> int:
     """Put reminders that are due on their way. Returns how many were looked at."""
+    if not may_remind(now):
+        return 0
     await hold(session, CAMPAIGN)  # one at a time: one run for each text
     rows = await _facts(session, Reminder.status == ReminderStatus.DUE, now=now)
     moot = [one.key for one, row in rows if _is_moot(one, row, local_day(now))]
@@ -109,14 +112,17 @@ async def settle(session: AsyncSession, ways: Ways, *, now: datetime) -> int:
         mine = _these(session, [key for key in sent if sent[key] == at])
         done = {"status": ReminderStatus.SENT, "sent_at": at, "look_at": None}
         await session.execute(sa.update(Reminder).where(mine).values(**done), execution_options=_quiet)
-    lost = {key: known[key] for key, end in ends.items() if end.why}
-    for key, (_, row) in lost.items():
+    lost = {key: known[key] for key, end in ends.items() if end.why and may_remind(now)}
+    for key, (due, row) in lost.items():
         row.trail = [*row.trail, {"way": row.way.value, "why": ends[key].why}]
-    await _send(session, ways, lost, now=now)
-    waits = [key for key in known if key not in ends]
+        if _is_moot(due, row, local_day(now)):
+            await _end(session, [key], ReminderStatus.FAILED, trail=row.trail)
+    still = {key: one for key, one in lost.items() if not _is_moot(*one, local_day(now))}
+    await _send(session, ways, still, now=now)
+    waits = [key for key in known if key not in sent and key not in lost]
     later = sa.update(Reminder).where(_these(session, waits)).values(look_at=now + LOOK_AGAIN)
     await session.execute(later, execution_options=_quiet)
-    return len(ends)
+    return len(sent) + len(lost)
 
 
 async def asked_lately(session: AsyncSession, member_id: int, *, now: datetime) -> set[str]:

@@ -5,15 +5,17 @@ after three common years; a holiday moves one delivery and not the rhythm.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from campaigns.models.subscription import CycleUnit, OnHoliday
 from crm.base.calendar import end_of_holiday, eve_of_holiday, months_later
+from crm.base.clock import SHANGHAI
 
 LADDER = (7, 3, 0)  # days before a delivery on which its member is reminded
 DUNNING = (1, 3, 5)  # days after `owed_since` on which an unpaid order is asked for
 GIVE_UP = 7  # days after which it is cancelled, and the subscription waits
 SHORTEST_MONTH = 28
+REMIND_HOURS = range(10, 21)  # shop-local: nobody is reminded, and no colleague asked, at night
 DAY = timedelta(days=1)
 
 
@@ -54,6 +56,11 @@ class Rhythm:
             day = self.due(self.nominal(anchor, step), today=after)
             if day > after:
                 return step, day
+
+
+def may_remind(now: datetime) -> bool:
+    """Whether it is an hour to be reminded in; what was due at night goes out in the morning."""
+    return now.astimezone(SHANGHAI).hour in REMIND_HOURS
 
 
 def ladder_of(rhythm: Rhythm) -> tuple[int, ...]:

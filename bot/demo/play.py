@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import archive, desk, loyalty, referral, sale, shop, staff
+from bot.demo import archive, desk, loyalty, referral, sale, shop, staff, subscribing
 from bot.settings import (
     ArchiveSettings,
     BotSettings,
@@ -65,6 +65,7 @@ async def run(
         simulator.till = Till(f"{here}/pay/notify", sale.PAY_KEY.encode())
         await referral.begin(simulator, service.app.sessions, members, now=clock.now())
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
+        await subscribing.begin(service.app.sessions, members, now=clock.now())
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         archive.talk(simulator)
         await desk.fill(simulator, service.app.sessions, customers, now=clock.now())

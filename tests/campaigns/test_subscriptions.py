@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
+from bot import privacy as everything
 from campaigns import subscription_orders, subscription_plans, subscriptions
 from campaigns.models.campaign import Batch, Delivery, Run
 from campaigns.models.subscription import CycleStatus, Mode, ReminderStatus, Subscription, SubscriptionStatus, Way
@@ -26,6 +27,7 @@ from crm import identities, orders
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.models.order import Order, OrderStatus
+from crm.privacy import Reason
 from tests.campaigns.subscribers import Club, by_status, club, counted
 
 __all__ = ["club"]
@@ -413,3 +415,38 @@ async def test_the_count_towards_the_gift_is_what_the_deliveries_say(club: Club,
             row = await session.get_one(Subscription, view.subscription.id)
             assert row.bought == await counted(session, row)
     assert [one.is_gift for one in await club.cycles(view) if one.status is S.PAID].count(True) == 2
+
+
+async def test_nobody_is_reminded_at_night_and_no_colleague_asked(club: Club, sessions: Sessions) -> None:
+    await club.plan()
+    view = await club.subscriber(member=await contact(club), first_on=FAR)  # type: ignore[arg-type]
+    night = FAR - timedelta(days=7)
+    await club.day(night - timedelta(days=1), hours=(23,))
+    await club.day(night, hours=(4, 9))
+    assert await club.reminders(view) == []
+    await club.day(night, hours=(10,))
+    async with sessions.begin() as session:
+        await session.execute(sa.update(Delivery).values(status="failed", reason="not_confirmed"))
+    club.clock.advance(hours=12)
+    await club.deliver()
+    assert (await club.reminders(view))[0].status is ReminderStatus.QUEUED, "at ten in the evening it can wait"
+    club.clock.advance(hours=13)
+    await club.deliver()
+    [one] = await club.reminders(view)
+    assert (one.status, club.ways.said) == (ReminderStatus.FAILED, []), (
+        "the day it spoke of as seven days ahead is over"
+    )
+
+
+async def test_an_erasure_takes_subscriptions_their_address_and_what_waits(club: Club, sessions: Sessions) -> None:
+    await club.plan()
+    view = await club.subscriber(first_on=FAR)
+    await club.day(FAR - timedelta(days=7))
+    receipt = await everything.erase(
+        sessions, view.subscription.member_id, by="wang", reason=Reason.ASKED, now=club.clock.now()
+    )
+    assert {"订阅", "订阅的每一期", "订阅的提醒"} <= {line["title"] for line in receipt.lines}
+    await club.day(FAR)
+    assert await books(sessions) == []
+    async with sessions.read() as session:
+        assert (await session.scalars(sa.select(Subscription))).all() == []
