@@ -199,12 +199,20 @@ async def _touches(
 # Reads
 
 
-async def outcome(session: AsyncSession, campaign_id: int, *, run_id: int | None = None) -> Outcome:
-    """What a campaign, or one run of it, brought.
+async def outcome(
+    session: AsyncSession,
+    campaign_id: int,
+    *,
+    run_id: int | None = None,
+    due: tuple[datetime, datetime] | None = None,
+) -> Outcome:
+    """What a campaign, or one run of it, or those due from one instant to before another, brought.
 
     Both groups are looked at from the instant the run was due, for its attribution window.
     """
     which = (Run.campaign_id == campaign_id, *((Run.id == run_id,) if run_id is not None else ()))
+    if due is not None:
+        which = (*which, Run.due_at >= due[0], Run.due_at < due[1])
     runs = (await session.scalars(sa.select(Run).where(*which).order_by(Run.id))).all()
     arms: dict[str, Arm] = {}
     cost = 0

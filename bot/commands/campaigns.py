@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.commands.campaign_month import summary_command
+from bot.month_words import REASONS
 from bot.settings import Settings, campaign_review, read_settings
 from campaigns import attribution, engine, experiments, files, gate_words, playbooks, reports
 from campaigns.attribution import Outcome
@@ -24,7 +26,8 @@ from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.db import open_sessions
 from crm.base.errors import ShopError
 
-cli = typer.Typer(help="活动：文件、状态、暂停、日历", no_args_is_help=True)
+cli = typer.Typer(help="活动：文件、状态、暂停、日历、月度总结", no_args_is_help=True)
+cli.command("summary")(summary_command)
 out = Console(highlight=False)
 Found = TypeVar("Found")
 Folder = Annotated[Path, typer.Argument(help="放活动 YAML 的目录", exists=True, file_okay=False)]
@@ -41,14 +44,6 @@ RUN_STATUS = {
 DELIVERY = {
     "planned": "已计划", "held": "暂缓", "queued": "在路上", "asked": "等员工确认", "sent": "已送达", "skipped": "不发",
     "failed": "没送到", "holdout": "对照组",
-}  # fmt: skip
-REASONS = {
-    "cancelled": "活动取消了", "left_audience": "到发的时候已不在人群里", "not_a_contact": "不是任何员工的联系人",
-    "not_confirmed": "员工没有确认", "not_delivered": "客服消息没有送到",
-    "stopped": "急停时从员工手里撤回了", "unreachable": "企业微信说送不到", "limit_reached": "这位客户的群发次数用完了",
-    "no_longer_a_contact": "已不是好友", "not_sent": "没有发出", "field_missing": "缺文案里要写的资料",
-    "too_long": "填好的文案太长", "no_owner": "没有群主（不是我们的同事）",
-    "too_late": "过了该发的时间", "not_listed": "员工点了发送，企业微信没有说发到",
 }  # fmt: skip
 CHANGES = {Change.NEW: "[green]新建[/]", Change.CHANGED: "[yellow]修改[/]", Change.SAME: "不变"}
 

@@ -397,6 +397,13 @@ def days_together(session: AsyncSession | AsyncConnection, column: Any) -> sa.Co
     return sa.func.string_agg(sa.cast(column, sa.Text()), ",")
 
 
+def utc_hour(session: AsyncSession, column: Any) -> sa.ColumnElement[int]:
+    """SQL for the hour of an instant, 0 to 23, in UTC."""
+    if is_sqlite(session):
+        return sa.cast(sa.func.strftime("%H", column), sa.Integer)
+    return sa.cast(sa.extract("hour", sa.func.timezone("UTC", column)), sa.Integer)
+
+
 def current_xid(session: AsyncSession) -> sa.ColumnElement[int]:
     """SQL for the running transaction's id on PostgreSQL; 0 on SQLite, where one writer needs none."""
     return sa.literal_column("0" if is_sqlite(session) else "pg_current_xact_id()::text::bigint", sa.BigInteger())
