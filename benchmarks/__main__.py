@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import callbacks, campaigns, crm, flashsale, memory, report, roundtrip
+from benchmarks import callbacks, campaigns, crm, flashsale, memory, pages, report, roundtrip
 
-ALL = (callbacks, roundtrip, memory, crm, campaigns, flashsale)
+ALL = (callbacks, roundtrip, memory, crm, campaigns, flashsale, pages)
 
 
 def main() -> None:

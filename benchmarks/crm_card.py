@@ -35,7 +35,7 @@ def measure(quick: bool, size: Size | None = None) -> list[Row]:
         path = Path(url.removeprefix("sqlite+aiosqlite:///"))
         say(f"cards: {size.members:,} members, {size.orders:,} orders, {len(EVENTS) * size.members:,} events …")
         load(path, Shop(size))
-        _load_more(path, size)
+        load_more(path, size)
         return asyncio.run(_cards(url, path, size))
 
 
@@ -96,7 +96,7 @@ def _bare(path: Path, cards: Sequence[Sequence[Statement]]) -> list[float]:
     return taken
 
 
-def _load_more(path: Path, size: Size) -> None:
+def load_more(path: Path, size: Size) -> None:
     """What a card shows beyond a segment's questions."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous=OFF")

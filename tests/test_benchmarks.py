@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import callbacks, campaigns, crm_card, crm_segments, flashsale, growth, memory, roundtrip
+from benchmarks import callbacks, campaigns, crm_card, crm_segments, flashsale, growth, memory, pages, roundtrip
 from benchmarks.report import Report, Row, percentile, show
 
 ONE = ("SQLite",)
@@ -50,6 +50,11 @@ def test_memory_is_read_again_and_again_while_messages_come(capsys: pytest.Captu
 def test_cards_are_read_beside_their_own_statements(capsys: pytest.CaptureFixture[str]) -> None:
     found = read(Report("card", crm_card.measure(True, crm_segments.Size(200, 400, 10))), capsys)
     assert [row["unit"] for row in found["rows"]] == ["ms", "ms"]
+
+
+def test_the_staffs_pages_are_timed_beside_an_empty_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    found = read(pages.measure(True, crm_segments.Size(200, 400, 2)), capsys)
+    assert any(row["what"].startswith("/console/members/77") for row in found["rows"])
 
 
 def test_a_campaign_is_planned_judged_and_put_on_its_way(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from bot.app import App
 from bot.web import auth, desk, screens, status
 from bot.web.console import every
 from bot.web.house import HOUSE, House
+from bot.web.kept import KEPT, Kept
 from crm.base.errors import Busy, ShopError
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def create_app(app: App, routes: Sequence[web.AbstractRouteDef], house: House | 
     )
     site.add_routes(routes)
     if house is not None:
-        site[HOUSE], site[desk.LIVE] = house, desk.live_of(app)
+        site[HOUSE], site[desk.LIVE], site[KEPT] = house, desk.live_of(app), Kept(app.clock)
         site.on_shutdown.append(_let_browsers_go)
         site.add_routes([*auth.routes(), web.get("/static/{name:.+}", screens.file)])
         for one in every.ALL:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import reports as edge
 from bot import sale_reports
 from bot.access.rights import Right
+from bot.web.kept import KEPT
 from bot.web.language import N_
 from bot.web.names import STAGES
 from bot.web.screens import HEADERS, Screens, change, house_of, looking, render, say
@@ -74,37 +75,38 @@ def period_of(request: web.Request) -> Period:
 
 @SCREENS.get(PATH, Right.CONSOLE)
 async def numbers(request: web.Request) -> web.Response:
-    period, now = period_of(request), house_of(request).app.clock.now()
-    async with looking(request) as session:
-        trade, was = [await reports.trade(session, **one.days) for one in (period, period.before)]
-        by_day = await reports.trade_by_day(session, **period.days)
-        moved = await reports.movement(session, **period.instants)
-        handoff = await edge.handoff(session, **period.instants, now=now)
-        before = await edge.handoff(session, **period.before.instants, now=now)
-        funnel = await sale_reports.funnel(session, **period.instants)
-        tables = {name: await _rows(session, name, period) for name in ("staff", "channel", "group")}
-        headcount, stages = await reports.headcount(session), await reports.stages(session)
+    period = period_of(request)
+    found = await request.app[KEPT].get(("numbers", period), lambda: _read(request, period))
     return render(
         request,
         "console/numbers.html",
+        **found,
         period=period,
         last_on=period.until_on - timedelta(days=1),
-        presets=_presets(local_day(now)),
-        trade=trade,
-        was=was,
-        moved=moved,
-        handoff=handoff,
-        before=before,
-        funnel=funnel,
-        tables=tables,
+        presets=_presets(local_day(house_of(request).app.clock.now())),
         titles=TITLES,
-        headcount=headcount,
-        standing=stages,
         stage_order=list(STAGES),
-        by_day=by_day,
-        days_option=_line(request, period, by_day),
-        funnel_option=_funnel(request, funnel),
+        days_option=_line(request, period, found["by_day"]),
+        funnel_option=_funnel(request, found["funnel"]),
     )
+
+
+async def _read(request: web.Request, period: Period) -> dict[str, Any]:
+    """All figures of a period, of one moment."""
+    now = house_of(request).app.clock.now()
+    async with looking(request) as session:
+        return {
+            "trade": await reports.trade(session, **period.days),
+            "was": await reports.trade(session, **period.before.days),
+            "by_day": await reports.trade_by_day(session, **period.days),
+            "moved": await reports.movement(session, **period.instants),
+            "handoff": await edge.handoff(session, **period.instants, now=now),
+            "before": await edge.handoff(session, **period.before.instants, now=now),
+            "funnel": await sale_reports.funnel(session, **period.instants),
+            "tables": {name: await _rows(session, name, period) for name in ("staff", "channel", "group")},
+            "headcount": await reports.headcount(session),
+            "standing": await reports.stages(session),
+        }
 
 
 @SCREENS.get(PATH + "/{table}.{kind:csv|xlsx}", Right.CONSOLE)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from bot.access.rights import Right
 from bot.settings import rfm_rule
+from bot.web.kept import KEPT
 from bot.web.names import STAGES
 from bot.web.screens import Screens, house_of, looking, render, say
 from crm import reports, rfm_history
@@ -26,9 +27,8 @@ async def grid(request: web.Request) -> web.Response:
     """The 5×5 grid, the eight segments, the migration between two snapshots, and a back-test when it is asked for."""
     house, query = house_of(request), request.query
     today = local_day(house.app.clock.now())
+    cells, eight = await request.app[KEPT].get("rfm", lambda: _now(request))
     async with looking(request) as session:
-        cells = {(one.r, one.f): one for one in await reports.rfm_grid(session)}
-        eight = await reports.rfm_segments(session)
         days = list(
             await session.scalars(sa.select(RfmSnapshot.taken_on).order_by(RfmSnapshot.taken_on.desc()).limit(400))
         )
@@ -66,8 +66,8 @@ async def lifecycle(request: web.Request) -> web.Response:
     text = request.query.get("days", "")
     days = int(text) if text in {"7", "30", "90"} else FLOW_DAYS
     since = day_start(local_day(now) - timedelta(days=days))
+    standing = await request.app[KEPT].get("stages", lambda: _stages(request))
     async with looking(request) as session:
-        standing = await reports.stages(session)
         flow = await reports.stage_flow(session, since=since, until=now)
     return render(
         request,
@@ -78,6 +78,17 @@ async def lifecycle(request: web.Request) -> web.Response:
         order=list(Stage),
         option=_bars(request, standing),
     )
+
+
+async def _now(request: web.Request) -> tuple[dict[tuple[int, int], reports.Cell], dict[Segment, tuple[int, int]]]:
+    async with looking(request) as session:
+        cells = await reports.rfm_grid(session)
+        return {(one.r, one.f): one for one in cells}, await reports.rfm_segments(session)
+
+
+async def _stages(request: web.Request) -> dict[Stage, int]:
+    async with looking(request) as session:
+        return await reports.stages(session)
 
 
 def _bars(request: web.Request, standing: dict[Stage, int]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from bot.access import audit
 from crm import identities, orders, phones, rfm
-from crm.base.clock import local_day
+from crm.base.clock import FrozenClock, local_day
 from crm.members import Profile
 from crm.models.audience import Segment
 from crm.models.member import Member, MemberSource
@@ -117,7 +117,7 @@ async def test_a_segment_is_counted_as_it_is_written_and_says_why(staffroom: Sta
         assert (await session.scalars(sa.select(Segment))).one().watched
 
 
-async def test_rfm_shows_the_grid_the_moves_and_the_back_test(staffroom: Staffroom) -> None:
+async def test_rfm_shows_the_grid_the_moves_and_the_back_test(staffroom: Staffroom, clock: FrozenClock) -> None:
     app = staffroom.house.app
     manager = await staffroom.enter(Role.MANAGER)
     assert "还没有分" in await manager.text("/console/rfm")
@@ -127,6 +127,7 @@ async def test_rfm_shows_the_grid_the_moves_and_the_back_test(staffroom: Staffro
     for day in (today - timedelta(days=1), today):
         async with app.sessions.begin() as session:
             await rfm.refresh(session, as_of=day, rule=Rule(), now=app.clock.now(), from_scratch=True)
+    clock.advance(minutes=1)  # figures over everybody are kept that long
     page = await manager.text("/console/rfm?test=1")
     assert "heat-5" in page and "重要价值" in page and "那时还没有可打分的订单" in page
     assert "猫5" in await (await manager.get("/console/members", params={"f": "5"})).text()
