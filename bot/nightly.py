@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import date
 
-from campaigns import coupon_days, coupons, item_counts, referral_rewards, referrals
+from campaigns import coupon_days, coupons, follow_ups, item_counts, referral_rewards, referrals
 from crm import levels, lifecycle, member_dates, member_tags, point_nights, rfm, rule_tags, segments
 from crm.base.clock import SHANGHAI, Clock, local_day
 from crm.base.db import Sessions
@@ -26,6 +26,7 @@ STEPS: tuple[Step, ...] = (
     *(member_dates.come, member_tags.expire),
     *(coupons.release_due, coupon_days.expire_due, coupon_days.warn),
     *(referrals.ripen, referrals.lapse, referral_rewards.ripen),
+    follow_ups.hand_out,
 )
 
 

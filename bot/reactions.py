@@ -1,12 +1,12 @@
 """What the edge does when facts change below it."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot import notices, task_words
+from bot import notices, task_words, texts
 from bot.flashsale import merging
 from bot.flashsale import notices as sale_notices
 from bot.flashsale.payments import RefundDue
@@ -14,6 +14,7 @@ from bot.models.conversation import Conversation
 from bot.models.handoff import Ticket
 from bot.referral import notices as referral_notices
 from bot.wecom import lanes
+from campaigns.follow_ups import FollowUpsMade
 from campaigns.models.offer import Coupon, Offer
 from campaigns.models.review import ReviewStatus, TaskReview
 from campaigns.reactions import Reactions
@@ -70,6 +71,19 @@ async def join_claims(session: AsyncSession, event: MembersMerged | MergeUndone,
 async def tell_of_refund(session: AsyncSession, event: RefundDue, *, now: datetime) -> None:
     """Whose money came too late hears of it where we may write."""
     await sale_notices.refund_due(session, event, now=now)
+
+
+@reactions.to(FollowUpsMade)
+async def tell_of_follow_ups(session: AsyncSession, event: FollowUpsMade, *, now: datetime) -> None:
+    """Whose customers are to be visited hears how many and by when; who they are is on the page."""
+    said = texts.FOLLOW_UPS.format(rule=event.rule, visits=event.visits, due=texts.day(event.due_on))
+    message = lanes.staff_message(
+        {"msgtype": "text", "text": {"content": said}},
+        because=("follow-ups", event.rule, event.made_on, event.userid),
+        userids=(event.userid,),
+        deadline=now + timedelta(hours=12),
+    )
+    await outbox.put(session, [message], now=now)
 
 
 @reactions.to(ReviewDecided)

@@ -257,6 +257,9 @@ ARCHIVE_ALARM = (
 ARCHIVE_KEYWORD = "客户群「{group}」里，{customer}提到了「{word}」：「{quote}」"
 ARCHIVE_SOMEBODY = "一位客户"
 ARCHIVE_NAMELESS = "未命名的群"
+FOLLOW_UPS = (
+    "【回访】“{rule}”今天有 {visits} 位客户请您回访，{due}前完成。名单和要问的在管理台「回访」，问完在那里记一笔。"
+)
 SLA_CLOCKS = {"first_response": "首次回复", "resolution": "解决时限"}
 
 REFUSALS: dict[str, str] = {

@@ -20,6 +20,7 @@ from campaigns.audience import Reach
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import Review
 from campaigns.file_kinds import FileKind
+from campaigns.follow_ups import FOLLOW_UPS
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import Campaign
 from campaigns.referral_files import REFERRALS
@@ -32,7 +33,7 @@ from crm.base.errors import ShopError
 BYTES = 256 * 1024  # of one file
 MOST_FILES = 500
 BY = "file"
-KINDS: Sequence[FileKind] = (TASKS, REFERRALS, SURVEYS)  # beside campaigns
+KINDS: Sequence[FileKind] = (TASKS, REFERRALS, SURVEYS, FOLLOW_UPS)  # beside campaigns
 
 
 class _Loader(yaml.SafeLoader):

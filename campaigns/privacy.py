@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
+from campaigns.models.follow_up import FollowUp, FollowUpRule
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
 from campaigns.models.group_post import GroupCopy, GroupPost, GroupTask
 from campaigns.models.job import JobMark
@@ -73,6 +74,7 @@ DECISIONS: Sequence[Holding] = (
     of_member(LadderGift, "阶梯优惠里得到的", Fate.GONE),
     of_member(OfferTaken, "每种优惠领过几张", Fate.GONE),
     of_member(TaskEntry, "社群任务里的回答", Fate.GONE),
+    of_member(FollowUp, "员工的回访", Fate.GONE),
     of_member(SurveyAnswer, "问卷里的回答", Fate.GONE),
     of_member(TaskReview, "晒单", Fate.GONE),
     Holding(
@@ -113,6 +115,7 @@ NOBODY: dict[type[Any], str] = {
     Item: "what the shop sells",
     ItemPair: "counts over all orders",
     ItemRun: "when was counted",
+    FollowUpRule: "whom the shop follows up",
     Survey: "what the shop asks everybody",
     Ladder: "what the shop promises",
     Offer: "what the shop promises",

@@ -23,6 +23,7 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         [
             Item(N_("今天"), "/console", "home", Right.CONSOLE),
             Item(N_("工作台"), "/desk", "headset", Right.DESK),
+            Item(N_("回访"), "/console/follow-ups", "phone", Right.DESK),
         ],
     ),
     (

@@ -40,6 +40,8 @@ WORDS: Mapping[str, str] = {
     "review.decided": N_("这条晒单已经由 {by} 审过了。"),
     "review.reason_missing": N_("写一句为什么，会员会看到。"),
     "review.not_found": N_("没有这条晒单。"),
+    "follow_up.done": N_("这次回访 {by} 已经记过了。"),
+    "follow_up.not_found": N_("没有这次回访。"),
     "tag.missing": N_("选一个标签。"),
     "segment.not_found": N_("没有这个人群。"),
     "segment.name_taken": N_("已经有同名的人群了，换个名字。"),

@@ -6,6 +6,7 @@ from campaigns.models.review import ReviewStatus
 from campaigns.tasks import reviews, store
 from crm.sight import Role
 from tests.bot.web.staffroom import Staffroom
+from tests.campaigns import test_follow_ups as visited
 from tests.campaigns import test_reviews as bought
 from tests.campaigns import test_suggestions as sold
 from tests.campaigns import test_surveys as asked
@@ -102,3 +103,17 @@ async def test_what_goes_with_an_article_and_what_a_survey_found(staffroom: Staf
     auditor = await staffroom.enter(Role.AUDITOR)
     assert "太慢" not in await auditor.text(f"/console/surveys/{survey.id}")
     assert (await manager.post(f"/console/surveys/{survey.id}/close")).status == 303
+
+
+async def test_a_visit_is_written_down_and_counted(staffroom: Staffroom, make: Make) -> None:
+    manager, agent = await staffroom.enter(Role.MANAGER), await staffroom.enter(Role.AGENT)
+    assert "follow_up: visits" in await agent.text("/console/follow-ups")
+    await make.contact(await make.staff("amy", name="阿美"))
+    await visited.put(make.sessions, make.clock)
+    assert await visited.hand_out(make.sessions, make.clock) == 1
+    html = await agent.text("/console/follow-ups")
+    assert "问问最近用得怎么样" in html and "阿美" in html
+    assert (await agent.post("/console/follow-ups/1", {"result": "odd"})).status == 404
+    assert (await agent.post("/console/follow-ups/1", {"result": "needs", "note": "要发票"})).status == 303
+    assert (await manager.post("/console/follow-ups/1", {"result": "fine"})).status == 409
+    assert "没有要回访的客户" in await manager.text("/console/follow-ups")
