@@ -5,18 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from campaigns import experiments, gate_words
+from bot.web.campaign_names import reason
+from campaigns import experiments
 from campaigns.month_reports import Month
 from campaigns.month_rules import CampaignMonth, Suggestion
 
-REASONS: Mapping[str, str] = {
-    "cancelled": "活动取消了", "left_audience": "到发的时候已不在人群里", "not_a_contact": "不是任何员工的联系人",
-    "not_confirmed": "员工没有确认", "not_delivered": "客服消息没有送到",
-    "stopped": "急停时从员工手里撤回了", "unreachable": "企业微信说送不到", "limit_reached": "这位客户的群发次数用完了",
-    "no_longer_a_contact": "已不是好友", "not_sent": "没有发出", "field_missing": "缺文案里要写的资料",
-    "too_long": "填好的文案太长", "no_owner": "没有群主（不是我们的同事）",
-    "too_late": "过了该发的时间", "not_listed": "员工点了发送，企业微信没有说发到",
-}  # fmt: skip
 SUGGESTIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "loses_money": lambda one: (
         f"投入 {money(one['cost_fen'])} 元，比对照组多卖 {money(one['more_fen'])} 元，回报 {one['roi']:+.0%}："
@@ -65,10 +58,6 @@ def money(fen: int) -> str:
 def _points(one: Mapping[str, Any]) -> str:
     """An interval of a difference of shares, in points of a hundred."""
     return f"95% 区间 {one['low'] * 100:+.1f} 到 {one['high'] * 100:+.1f} 个百分点"
-
-
-def reason(code: str) -> str:
-    return REASONS.get(code) or gate_words.label(code)
 
 
 def sentence(one: Suggestion) -> str:

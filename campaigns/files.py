@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import yaml
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, engine, messages
+from campaigns import audience, definition, engine, messages, overlaps
 from campaigns.audience import Reach
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import Review
@@ -23,6 +23,7 @@ from campaigns.file_kinds import FileKind
 from campaigns.follow_ups import FOLLOW_UPS
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import Campaign
+from campaigns.overlaps import Overlap
 from campaigns.referral_files import REFERRALS
 from campaigns.surveys import SURVEYS
 from campaigns.tasks.files import TASKS
@@ -72,6 +73,7 @@ class Step:
     fields: tuple[str, ...] = ()
     reach: Reach | None = None
     wrong: str = ""
+    overlaps: tuple[Overlap, ...] = ()  # other campaigns for the same members within a day
 
 
 def read_folder(folder: Path, words: Words | None = None) -> list[File]:
@@ -91,15 +93,20 @@ def read_folder(folder: Path, words: Words | None = None) -> list[File]:
     return found
 
 
+def parse(text: str) -> dict[str, Any]:
+    """The YAML of one file as plain data. Raises CampaignWrong, and what yaml raises."""
+    told = yaml.load(text, Loader=_Loader)
+    if not isinstance(told, dict):
+        raise CampaignWrong([{"field": "", "reason": "不是一份活动：要写 名字: 值"}])
+    return {"on" if key is True else key: value for key, value in told.items()}  # to YAML 1.1 `on` is a yes
+
+
 def _read(path: Path, words: Words) -> File:
     name = path.stem
     try:
         if path.stat().st_size > BYTES:
             raise CampaignWrong([{"field": "", "reason": f"大于 {BYTES // 1024} KB"}])
-        told = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
-        if not isinstance(told, dict):
-            raise CampaignWrong([{"field": "", "reason": "不是一份活动：要写 名字: 值"}])
-        told = {"on" if key is True else key: value for key, value in told.items()}  # to YAML 1.1 `on` is a yes
+        told = parse(path.read_text(encoding="utf-8-sig"))
         name, is_draft = str(told.pop("name", name)), bool(told.pop("draft", False))
         if not 0 < len(name) <= 60:
             raise CampaignWrong([{"field": "name", "reason": "1 到 60 个字"}])
@@ -198,4 +205,5 @@ async def _looked(
         reach = await audience.preview(session, told, campaign_id=known.id if known else 0, gate=gate, now=now)
     except ShopError as refused:
         return Step(step.name, step.change, step.fields, None, str(refused))
-    return Step(step.name, step.change, step.fields, reach)
+    close = await overlaps.find(session, told, name=step.name, now=now)
+    return Step(step.name, step.change, step.fields, reach, overlaps=tuple(close))

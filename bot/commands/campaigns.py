@@ -13,14 +13,15 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.commands.campaign_month import summary_command
-from bot.month_words import REASONS
 from bot.settings import Settings, campaign_review, read_settings
-from campaigns import attribution, engine, experiments, files, gate_words, playbooks, reports
+from bot.web.campaign_names import DELIVERY, RUN_STATUS, STATUS
+from bot.web.campaign_names import reason as _reason
+from campaigns import attribution, engine, experiments, files, playbooks, reports
 from campaigns.attribution import Outcome
 from campaigns.audience import Reach
 from campaigns.engine import CampaignNotFound, RunNotFound, SecondPersonNeeded, WrongStatus
 from campaigns.files import Change, File, Step
-from campaigns.models.campaign import Campaign, CampaignStatus, RunStatus
+from campaigns.models.campaign import Campaign, CampaignStatus
 from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.db import open_sessions
@@ -32,19 +33,6 @@ out = Console(highlight=False)
 Found = TypeVar("Found")
 Folder = Annotated[Path, typer.Argument(help="放活动 YAML 的目录", exists=True, file_okay=False)]
 Name = Annotated[str, typer.Argument(help="活动的名字")]
-STATUS = {
-    CampaignStatus.DRAFT: "草稿", CampaignStatus.IN_REVIEW: "待审", CampaignStatus.SCHEDULED: "已排期",
-    CampaignStatus.RUNNING: "进行中", CampaignStatus.PAUSED: "已暂停", CampaignStatus.FINISHED: "已结束",
-    CampaignStatus.CANCELLED: "已取消",
-}  # fmt: skip
-RUN_STATUS = {
-    RunStatus.ASKS: "等人决定", RunStatus.PLANNING: "计划中", RunStatus.SENDING: "发送中", RunStatus.FINISHED: "已结束",
-    RunStatus.CANCELLED: "已取消",
-}  # fmt: skip
-DELIVERY = {
-    "planned": "已计划", "held": "暂缓", "queued": "在路上", "asked": "等员工确认", "sent": "已送达", "skipped": "不发",
-    "failed": "没送到", "holdout": "对照组",
-}  # fmt: skip
 CHANGES = {Change.NEW: "[green]新建[/]", Change.CHANGED: "[yellow]修改[/]", Change.SAME: "不变"}
 
 
@@ -243,6 +231,9 @@ def _show(steps: list[Step]) -> None:
         out.print(f"{CHANGES[step.change]} {step.name}{fields}")
         if step.reach is not None:
             out.print(f"    {_reach(step.reach)}", markup=False)
+        for close in step.overlaps:
+            both = f"与『{close.name}』（{_when(close.at)}）重叠 {close.members:,} 人"
+            out.print(f"    {both}", style="yellow", markup=False)
         if step.wrong:
             out.print(f"    {step.wrong}", style="red", markup=False)
     if any(step.wrong for step in steps):
@@ -265,14 +256,10 @@ def _reach_of_groups(reach: Reach) -> str:
     out_of = [
         f"{count:,} 个群{_reason(code)}" for code, count in sorted(reach.refused.items(), key=lambda one: -one[1])
     ]
-    out_of += [f"{reach.without_contact:,} 个群{REASONS['no_owner']}"] if reach.without_contact else []
+    out_of += [f"{reach.without_contact:,} 个群{_reason('no_owner')}"] if reach.without_contact else []
     odd = {"nobody": "（现在没有这样的群）", "everybody": "（选中了全部客户群）", "": ""}[reach.oddity]
     words = f"现在能发到 {reach.reached:,} 个群，共 {reach.selected:,} 个{odd}"
     return f"{words}：{'，'.join(out_of)}" if out_of else words
-
-
-def _reason(code: str) -> str:
-    return REASONS.get(code) or gate_words.label(code)
 
 
 def _why(one: Campaign) -> str:

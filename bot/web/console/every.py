@@ -6,6 +6,8 @@ from bot.web import desk
 from bot.web.console import (
     accounts,
     audit,
+    campaign_editor,
+    campaigns,
     connections,
     follow_ups,
     growth,
@@ -31,6 +33,8 @@ ALL: Sequence[Screens] = (
     segments.SCREENS,
     rfm.SCREENS,
     subscriptions.SCREENS,
+    campaign_editor.SCREENS,
+    campaigns.SCREENS,
     referral.SCREENS,
     tasks.SCREENS,
     follow_ups.SCREENS,
