@@ -5,7 +5,7 @@ may run them, and a day that was slept through is made up for with one reminder,
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -39,7 +39,7 @@ from campaigns.subscription_terms import SubscriptionUnpaid
 from crm import order_batches, orders
 from crm.base import events
 from crm.base.clock import day_start, local_day
-from crm.base.db import insert_all, is_among
+from crm.base.db import insert, is_among
 from crm.models.member import Identity, Member
 
 ORDER_HOUR = 18  # on the day itself: who chose so and said nothing gets an order
@@ -87,23 +87,35 @@ async def remind(session: AsyncSession, *, now: datetime) -> int:
         .join(Subscription, Subscription.id == Cycle.subscription_id)
         .where(Cycle.remind_on <= today)
         .order_by(Cycle.remind_on, Cycle.id)
-        .limit(TOGETHER)
+        .limit(2 * TOGETHER)
         .with_for_update(skip_locked=True, of=Cycle)
     )
     found = (await session.execute(some)).all()
     rhythms = await _rhythms(session, {row.plan_id for row in found})
-    rows: list[dict[str, Any]] = []
-    then: defaultdict[date | None, list[int]] = defaultdict(list)
+    alike: defaultdict[tuple[str, date | None], list[int]] = defaultdict(list)
+    known: dict[tuple[Any, ...], tuple[str, date | None]] = {}  # thousands share a plan and a day
     for row in found:
-        step, following = _step(row, ladder_of(rhythms[row.plan_id]), today)
+        kind = (row.plan_id, row.due_on, row.status, row.ordered_at)
+        if kind not in known:
+            known[kind] = _step(row, ladder_of(rhythms[row.plan_id]), today)
+        alike[known[kind]].append(row.id)
+    for (step, following), ids in alike.items():
         if step and step != "gone":
-            rows.append(_reminder(row, step, today, now))
-        then[following].append(row.id)
-    await insert_all(session, _reminders, rows)
-    for on, ids in then.items():
+            await _note(session, ids, step, now=now)
         mine = sa.update(Cycle).where(is_among(session, Cycle.id, ids))
-        await session.execute(mine.values(remind_on=on), execution_options=_quiet)
+        await session.execute(mine.values(remind_on=following), execution_options=_quiet)
     return len(found)
+
+
+async def _note(session: AsyncSession, cycle_ids: Sequence[int], step: str, *, now: datetime) -> None:
+    """A reminder of this step for each of these deliveries, unless it has one of this day already."""
+    values = {"step": step, "remind_on": local_day(now), "status": ReminderStatus.DUE, "trail": [], "look_at": now}
+    told = [sa.literal(value, getattr(Reminder, name).type) for name, value in values.items()]
+    mine = is_among(session, Cycle.id, cycle_ids)
+    rows = sa.select(Cycle.id, Cycle.due_on, Cycle.member_id, *told).where(mine)
+    names = ["cycle_id", "due_on", "member_id", *values]
+    noted = insert(session, _reminders).from_select(names, rows, include_defaults=False)
+    await session.execute(noted.on_conflict_do_nothing())
 
 
 async def _rhythms(session: AsyncSession, plan_ids: set[int]) -> dict[int, Rhythm]:
@@ -118,23 +130,6 @@ def _step(row: Any, ladder: tuple[int, ...], today: date) -> tuple[str, date | N
     since = owed_since(row.due_on, local_day(row.ordered_at))
     step = dunning_on(since, today=today)
     return step, today + DAY if step == "gone" else next_dunning(since, today=today)
-
-
-def _reminder(row: Any, step: str, today: date, now: datetime) -> dict[str, Any]:
-    return {
-        "cycle_id": row.id,
-        "due_on": row.due_on,
-        "step": step,
-        "member_id": row.member_id,
-        "remind_on": today,
-        "status": ReminderStatus.DUE,
-        "way": None,
-        "run_id": None,
-        "outbox_key": None,
-        "trail": [],
-        "look_at": now,
-        "sent_at": None,
-    }
 
 
 async def give_up(session: AsyncSession, *, now: datetime) -> int:
@@ -166,7 +161,7 @@ async def give_up(session: AsyncSession, *, now: datetime) -> int:
     waits = {"status": SubscriptionStatus.PAUSED, "paused_because": orders_of.UNPAID_PAUSE}
     await session.execute(sa.update(Subscription).where(*active).values(**waits), execution_options=_quiet)
     await _advance(session, ids, now=now)
-    await insert_all(session, _reminders, [_reminder(one, "gone", today, now) for one in lost])
+    await _note(session, [one.id for one in lost], "gone", now=now)
     return len(found)
 
 
