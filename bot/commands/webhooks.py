@@ -63,10 +63,10 @@ def list_all() -> None:
     """All webhooks and how they fare."""
 
     async def work(session: AsyncSession, now: datetime, settings: Settings) -> list[Standing]:
-        return await endpoints.everything(session)
+        return await endpoints.everything(session, now=now)
 
     found = _with_session(work, writes=False)
-    table = Table("名字", "地址", "事件", "等着", "收下了", "放弃了", "状态")
+    table = Table("名字", "地址", "事件", "等着", "24 小时收下", "放弃了", "状态")
     for one in found:
         hook = one.webhook
         counts = (f"{one.waiting:,}", f"{one.delivered:,}", f"{one.given_up:,}")

@@ -39,6 +39,8 @@ class WebhookDelivery(Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         sa.UniqueConstraint("webhook_id", "event_id"),
+        sa.Index("ix_webhook_deliveries_newest", "webhook_id", "id"),
+        sa.Index("ix_webhook_deliveries_state", "webhook_id", "state", "settled_at"),
         sa.Index(
             "ix_webhook_deliveries_due",
             "webhook_id",

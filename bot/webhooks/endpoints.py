@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from crm.base.secrets import Vault
 CURSOR = "webhooks"
 PURPOSE = "webhook secret"
 SECRET_CHARS = 40
+DAY = timedelta(days=1)
 NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,38}[^\s\x00-\x1f\x7f])?")
 
 
@@ -65,8 +66,8 @@ class Standing:
 
     webhook: Webhook
     waiting: int
-    delivered: int
-    given_up: int
+    delivered: int  # in the last 24 hours
+    given_up: int  # of those that are kept
     last_at: datetime | None  # of what was delivered
 
 
@@ -99,18 +100,23 @@ async def by_id(session: AsyncSession, webhook_id: int) -> Webhook:
     return found
 
 
-async def everything(session: AsyncSession) -> list[Standing]:
+async def everything(session: AsyncSession, *, now: datetime) -> list[Standing]:
     """All that were not removed, by name."""
-    states = {state: WebhookDelivery.state == state for state in DeliveryState}
+
+    def count(state: DeliveryState, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+        mine = (WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.state == state, *where)
+        return sa.select(sa.func.count()).select_from(WebhookDelivery).where(*mine).scalar_subquery()
+
+    delivered = (WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.state == DeliveryState.DELIVERED)
     rows: Any = await session.execute(
         sa.select(
             Webhook,
-            *(sa.func.count(WebhookDelivery.id).filter(state) for state in states.values()),
-            sa.func.max(WebhookDelivery.settled_at).filter(states[DeliveryState.DELIVERED]),
+            count(DeliveryState.WAITING),
+            count(DeliveryState.DELIVERED, WebhookDelivery.settled_at >= now - DAY),
+            count(DeliveryState.GIVEN_UP),
+            sa.select(sa.func.max(WebhookDelivery.settled_at)).where(*delivered).scalar_subquery(),
         )
-        .outerjoin(WebhookDelivery, WebhookDelivery.webhook_id == Webhook.id)
         .where(Webhook.removed_at.is_(None))
-        .group_by(Webhook.id)
         .order_by(Webhook.name)
     )
     return [Standing(row[0], row[1], row[2], row[3], row[4]) for row in rows]

@@ -174,7 +174,7 @@ async def _page(
 ) -> web.Response:
     house = house_of(request)
     async with looking(request) as session:
-        found = await endpoints.everything(session)
+        found = await endpoints.everything(session, now=house.app.clock.now())
     return render(
         request,
         "console/webhooks.html",
@@ -195,7 +195,8 @@ async def _log(request: web.Request, *, refusal: ShopError | None = None, **more
     before = int(query["before"]) if query.get("before", "").isdigit() and len(query["before"]) < 16 else 0
     async with looking(request) as session:
         hook = await endpoints.by_id(session, hook_id)
-        standing = next(one for one in await endpoints.everything(session) if one.webhook.id == hook_id)
+        all_ = await endpoints.everything(session, now=house_of(request).app.clock.now())
+        standing = next(one for one in all_ if one.webhook.id == hook_id)
         logged = await endpoints.log(session, hook_id, state=state, limit=SIZE + 1, before=before)
     status = refusal.status if refusal is not None else 200
     return render(
