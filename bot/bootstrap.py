@@ -50,6 +50,7 @@ from bot.subscribing.ways import SubscriptionWatch
 from bot.web.api import Api
 from bot.web.api_access import Access
 from bot.web.api_calls import every_call
+from bot.web.api_sales import Telling
 from bot.web.h5 import PayPage, SalePages
 from bot.web.h5_site import MemberSite
 from bot.web.h5_subscriptions import SubscriptionPages
@@ -291,7 +292,8 @@ async def _listen(service: Service, stack: AsyncExitStack, http: aiohttp.ClientS
     access = Access(app.sessions, app.clock, keys=keys, vault=vault, calls_per_minute=settings.api_calls_per_minute)
     stack.push_async_callback(access.note)
     stack.push_async_callback(_stop_all, _start_all({"api_keys": access.run}))
-    api = Api(every_call(vault), app.sessions, app.clock, access)
+    telling = Telling(app.gate, app.words, app.public_url)
+    api = Api(every_call(vault, telling), app.sessions, app.clock, access)
     mentions = MentionInbox(app.sessions, app.peers)
     await mentions.start()
     stack.push_async_callback(mentions.stop)

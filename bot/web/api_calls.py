@@ -16,11 +16,12 @@ from bot.web import (
     api_segments,
 )
 from bot.web.api_call import Call
+from bot.web.api_sales import Telling
 from crm.base.secrets import Vault
 
 
-def every_call(vault: Vault | None) -> Sequence[Call]:
-    """vault: opens phones, for their mask and for who may see them."""
+def every_call(vault: Vault | None, telling: Telling | None = None) -> Sequence[Call]:
+    """vault: opens phones, for their mask and for who may see them. telling: how groups hear of a sale."""
     return (
         *api_orders.CALLS,
         *api_search.CALLS,
@@ -30,7 +31,7 @@ def every_call(vault: Vault | None) -> Sequence[Call]:
         *api_coupons.CALLS,
         *api_points.CALLS,
         *api_segments.CALLS,
-        *api_sales.CALLS,
+        *api_sales.sale_calls(telling or Telling()),
         *api_campaigns.CALLS,
         *api_events.CALLS,
     )

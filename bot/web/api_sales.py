@@ -1,7 +1,8 @@
 """API calls about flash sales: plan one, announce and end it, its stock and who claimed."""
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.flashsale import board, sales
+from bot.flashsale import announcing, board, sales
 from bot.flashsale.sales import ItemPlan, Plan
 from bot.flashsale.terms import SaleInvalid, SaleNotFound
 from bot.models.api import Scope
@@ -19,6 +20,9 @@ from bot.web.api_call import Call
 from bot.web.api_orders import Body, Fen, Instant, Name
 from bot.web.api_segments import NothingIn
 from bot.web.paging import BadCursor, PageIn, PageOut
+from campaigns.guard_rules import Gate
+from campaigns.words import Words
+from campaigns.words import read as read_words
 from crm.base.errors import Invalid, Refused
 from crm.models.group import Group
 from crm.models.member import Member
@@ -134,6 +138,15 @@ class ClaimsOut(PageOut):
     claims: list[ClaimOut]
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a sale is announced to its groups: what the gate lets, in which words, with links to which pages."""
+
+    gate: Gate = field(default_factory=Gate)
+    words: Words = field(default_factory=read_words)
+    public_url: str = ""
+
+
 @dataclass(eq=False)
 class SaleStands(Refused):
     """The sale cannot do this where it stands."""
@@ -212,12 +225,6 @@ async def plan_sale(session: AsyncSession, body: SaleIn, *, now: datetime) -> Sa
     return await _stands(session, await sales.plan(session, wanted, now=now, chance=secrets.SystemRandom()))
 
 
-async def announce_sale(session: AsyncSession, body: NothingIn, *, now: datetime, code: str) -> SaleStandsOut:
-    del body, now
-    sale = await sales.get(session, code)
-    return await _moved(session, sale, await sales.announce(session, sale.id))
-
-
 async def close_sale(session: AsyncSession, body: NothingIn, *, now: datetime, code: str) -> SaleStandsOut:
     del body
     sale = await sales.get(session, code)
@@ -270,82 +277,93 @@ def _sale(sale: Sale) -> SaleOut:
     return SaleOut(**{name: getattr(sale, name) for name in SaleOut.model_fields})
 
 
-CALLS = (
-    Call(
-        method="GET",
-        path="/sales",
-        summary="The flash sales",
-        takes=SalesIn,
-        gives=SalesOut,
-        handle=list_sales,
-        scope=Scope.SALES_READ,
-        refuses=(BadCursor,),
-        example={"status": "open"},
-    ),
-    Call(
-        method="GET",
-        path="/sales/{code}",
-        summary="One flash sale with its stock",
-        takes=NothingIn,
-        gives=SaleStandsOut,
-        handle=show_sale,
-        scope=Scope.SALES_READ,
-        refuses=(SaleNotFound,),
-    ),
-    Call(
-        method="GET",
-        path="/sales/{code}/claims",
-        summary="Who claimed what of a flash sale",
-        takes=ClaimsIn,
-        gives=ClaimsOut,
-        handle=claims_of,
-        scope=Scope.SALES_READ,
-        refuses=(SaleNotFound, BadCursor),
-        example={"status": "paid"},
-    ),
-    Call(
-        method="POST",
-        path="/sales",
-        summary="A draft of a flash sale",
-        takes=SaleIn,
-        gives=SaleStandsOut,
-        handle=plan_sale,
-        scope=Scope.SALES_WRITE,
-        refuses=(SaleInvalid, GroupUnknown),
-        example={
-            "name": "周四秒杀",
-            "opens_at": "2027-03-11T20:00:00+08:00",
-            "closes_at": "2027-03-11T22:00:00+08:00",
-            "items": [
-                {
-                    "code": "A1",
-                    "sku": "SN-FD",
-                    "name": "冻干鸡肉粒",
-                    "price_fen": 1990,
-                    "list_price_fen": 3900,
-                    "stock": 200,
-                }
-            ],
-        },
-    ),
-    Call(
-        method="POST",
-        path="/sales/{code}/announce",
-        summary="Members may see a flash sale from now on",
-        takes=NothingIn,
-        gives=SaleStandsOut,
-        handle=announce_sale,
-        scope=Scope.SALES_WRITE,
-        refuses=(SaleNotFound, SaleStands),
-    ),
-    Call(
-        method="POST",
-        path="/sales/{code}/close",
-        summary="End a flash sale early; who holds a claim may still pay",
-        takes=NothingIn,
-        gives=SaleStandsOut,
-        handle=close_sale,
-        scope=Scope.SALES_WRITE,
-        refuses=(SaleNotFound, SaleStands),
-    ),
-)
+def sale_calls(telling: Telling) -> Sequence[Call]:
+    """telling: how the groups of a sale hear of it."""
+
+    async def announce(session: AsyncSession, body: NothingIn, *, now: datetime, code: str) -> SaleStandsOut:
+        del body
+        sale = await sales.get(session, code)
+        did = await announcing.announce(
+            session, sale, gate=telling.gate, words=telling.words, public_url=telling.public_url, now=now
+        )
+        return await _moved(session, sale, did)
+
+    return (
+        Call(
+            method="GET",
+            path="/sales",
+            summary="The flash sales",
+            takes=SalesIn,
+            gives=SalesOut,
+            handle=list_sales,
+            scope=Scope.SALES_READ,
+            refuses=(BadCursor,),
+            example={"status": "open"},
+        ),
+        Call(
+            method="GET",
+            path="/sales/{code}",
+            summary="One flash sale with its stock",
+            takes=NothingIn,
+            gives=SaleStandsOut,
+            handle=show_sale,
+            scope=Scope.SALES_READ,
+            refuses=(SaleNotFound,),
+        ),
+        Call(
+            method="GET",
+            path="/sales/{code}/claims",
+            summary="Who claimed what of a flash sale",
+            takes=ClaimsIn,
+            gives=ClaimsOut,
+            handle=claims_of,
+            scope=Scope.SALES_READ,
+            refuses=(SaleNotFound, BadCursor),
+            example={"status": "paid"},
+        ),
+        Call(
+            method="POST",
+            path="/sales",
+            summary="A draft of a flash sale",
+            takes=SaleIn,
+            gives=SaleStandsOut,
+            handle=plan_sale,
+            scope=Scope.SALES_WRITE,
+            refuses=(SaleInvalid, GroupUnknown),
+            example={
+                "name": "周四秒杀",
+                "opens_at": "2027-03-11T20:00:00+08:00",
+                "closes_at": "2027-03-11T22:00:00+08:00",
+                "items": [
+                    {
+                        "code": "A1",
+                        "sku": "SN-FD",
+                        "name": "冻干鸡肉粒",
+                        "price_fen": 1990,
+                        "list_price_fen": 3900,
+                        "stock": 200,
+                    }
+                ],
+            },
+        ),
+        Call(
+            method="POST",
+            path="/sales/{code}/announce",
+            summary="Members may see a flash sale, and its groups are told when it is time",
+            takes=NothingIn,
+            gives=SaleStandsOut,
+            handle=announce,
+            scope=Scope.SALES_WRITE,
+            refuses=(SaleNotFound, SaleStands, SaleInvalid),
+        ),
+        Call(
+            method="POST",
+            path="/sales/{code}/close",
+            summary="End a flash sale early; who holds a claim may still pay",
+            takes=NothingIn,
+            gives=SaleStandsOut,
+            handle=close_sale,
+            scope=Scope.SALES_WRITE,
+            refuses=(SaleNotFound, SaleStands),
+        ),
+    )

@@ -8,7 +8,7 @@ Down: drops them.
 from alembic import op
 
 revision = "0050_webhook_indexes"
-down_revision = "0041_job_marks"
+down_revision = "0048_follow_ups"
 branch_labels = None
 depends_on = None
 
