@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import callbacks, campaigns, crm, flashsale, memory, pages, report, roundtrip
+from benchmarks import callbacks, campaigns, crm, flashsale, flashsale_http, memory, pages, report, roundtrip
 
-ALL = (callbacks, roundtrip, memory, crm, campaigns, flashsale, pages)
+ALL = (callbacks, roundtrip, memory, crm, campaigns, flashsale, flashsale_http, pages)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from benchmarks import flashsale_redis as redis
 from benchmarks.child import Child
 from benchmarks.flashsale_ways import PRICE_FEN, OnPostgres, OnSqlite, rows
 from benchmarks.ground import DATABASES, database
@@ -70,8 +71,8 @@ class Shop:
         """Members 1 … n and a sale that is open: an item with plenty, and one with a single unit."""
         now = self._clock.now()
         async with self._sessions.begin() as session:
-            await session.execute(_people(session.get_bind().dialect.name, members, now))
-            items = [_item("A1", STOCK), _item("A2", 1)]
+            await session.execute(people(session.get_bind().dialect.name, members, now))
+            items = [item_plan("A1", STOCK), item_plan("A2", 1)]
             plan = Plan(name="秒杀", opens_at=now, closes_at=now + timedelta(hours=2), items=items)
             sale = await sales.plan(session, plan, now=now, chance=random.Random(7))
             await sales.announce(session, sale.id)
@@ -137,11 +138,11 @@ async def _refuse(request: Request) -> Granted:
     raise SoldOut(request.item_id)
 
 
-def _item(code: str, stock: int) -> ItemPlan:
+def item_plan(code: str, stock: int) -> ItemPlan:
     return ItemPlan(code=code, sku=code, name=code, price_fen=PRICE_FEN, list_price_fen=PRICE_FEN, stock=stock)
 
 
-def _people(dialect: str, count: int, now: datetime) -> sa.TextClause:
+def people(dialect: str, count: int, now: datetime) -> sa.TextClause:
     numbers = (
         "generate_series(1, :count) AS one(n)"
         if dialect == "postgresql"
@@ -172,6 +173,9 @@ def measure(quick: bool, size: Size | None = None) -> Report:
         with database(kind) as url, ExitStack() as stack:
             processes = [stack.enter_context(Child(shop, url)) for _ in range(1 if kind == "SQLite" else 2)]
             report.rows += _compare(kind, processes, size)
+    if rates := redis.measure(max(redis.TOGETHER, size.claims)):
+        name = "Redis Lua decrement, fsync always; limit: pipelined by 500"
+        report.rows.append(Row(name, "1/s", *rates))
     return report
 
 

@@ -40,6 +40,7 @@ from crm.base.together import Among, Prepared, Rows, Selected
 from crm.models.member import Member
 
 REMEMBERED_SECONDS = 1.0  # that an item is sold out; then one request looks again
+FORGOTTEN_SECONDS = 3.0
 HIDDEN = (SaleStatus.DRAFT,)
 OVER = (SaleStatus.CLOSED, SaleStatus.SETTLED)
 
@@ -150,12 +151,14 @@ Alike = tuple[int, int, int, Channel, int | None, datetime]  # the arguments of 
 Rolls = dict[Alike, list[tuple[str, int]]]  # what a batch grants, in the order of the requests
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gone:
     """An item that the database said is sold out; members who have some of it are still answered from the database."""
 
     holders: frozenset[int]
-    until: float
+    until: float  # then one request looks again, while the others are still told this
+    end: float  # then everybody looks: whoever was to look again may never have come to it
+    looks: int | None = None  # the member whose request that is
 
 
 class Allocator:
@@ -175,8 +178,7 @@ class Allocator:
         """
         if not 0 < request.quantity <= MOST:
             raise QuantityInvalid(request.quantity)
-        gone = self._gone.get(request.item_id)
-        if gone is not None and request.member_id not in gone.holders and self._clock.monotonic() < gone.until:
+        if self.is_gone(request.item_id, request.member_id):
             raise SoldOut(request.item_id)
         try:
             outcome = await self._commit.submit(request)
@@ -188,6 +190,19 @@ class Allocator:
             raise outcome
         return outcome
 
+    def is_gone(self, item_id: int, member_id: int) -> bool:
+        """Whether the database said a moment ago that nothing is left for this member, who has none of it either.
+
+        member_id: the living one, or one that was absorbed.
+        """
+        gone = self._gone.get(item_id)
+        if gone is None or member_id in gone.holders:
+            return False
+        now = self._clock.monotonic()
+        if gone.until <= now < gone.end:
+            gone.until, gone.looks = now + REMEMBERED_SECONDS, member_id
+        return now < gone.until and member_id != gone.looks
+
     def forget(self, item_ids: Collection[int]) -> None:
         """Something of these items came back."""
         for item_id in item_ids:
@@ -196,9 +211,9 @@ class Allocator:
     async def _write(self, connection: AsyncConnection, requests: Sequence[Request]) -> list[Outcome]:
         outcomes, sold_out = await allocate(connection, requests, now=self._clock.now())
         if sold_out:
-            until = self._clock.monotonic() + REMEMBERED_SECONDS
+            now = self._clock.monotonic()
             for item_id, holders in (await _holders(connection, sold_out)).items():
-                self._learnt[item_id] = Gone(holders, until)
+                self._learnt[item_id] = Gone(holders, now + REMEMBERED_SECONDS, now + FORGOTTEN_SECONDS)
         return outcomes
 
 
@@ -396,4 +411,10 @@ async def _holders(connection: AsyncConnection, item_ids: set[int]) -> dict[int,
     )
     for item_id, member_id in rows:
         found[item_id].add(member_id)
+    people = sorted(set().union(*found.values()))
+    absorbed = await connection.execute(MERGED.where(is_among(connection, Member.merged_into_id, people)))
+    for member_id, living in absorbed.all():
+        for members in found.values():
+            if living in members:
+                members.add(member_id)
     return {item_id: frozenset(members) for item_id, members in found.items()}

@@ -13,11 +13,12 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from bot import texts
-from bot.flashsale import board, groups, notices, payments, sales, waiting
+from bot.flashsale import board, notices, payments, sales, waiting
 from bot.flashsale.allocator import Allocator
 from bot.flashsale.board import ClaimView, ItemView
+from bot.flashsale.known import KnownSales
 from bot.flashsale.newcomers import Newcomers, is_held_back
-from bot.flashsale.terms import ClaimNotFound, ItemNotFound, QuantityInvalid, Request, SaleNotFound
+from bot.flashsale.terms import ClaimNotFound, QuantityInvalid, Request, SaleNotFound, SoldOut
 from bot.models.sale import Channel, ClaimStatus, Sale, SaleStatus
 from bot.web.h5_site import MemberSite, Pages, wants_json
 from bot.web.live import Live
@@ -39,6 +40,7 @@ class SalePages:
     def __init__(self, site: MemberSite, allocator: Allocator, newcomers: Newcomers, pay: PayPage) -> None:
         self._site, self._app, self._visitors = site, site.app, site.visitors
         self._allocator, self._newcomers, self._pay = allocator, newcomers, pay
+        self._known = KnownSales(self._app.sessions, self._app.clock)
         self.live = Live(self._state)
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -140,6 +142,8 @@ class SalePages:
     # ---- deeds
 
     async def claim(self, request: web.Request) -> web.StreamResponse:
+        if wants_json(request) and await self._is_gone(request):
+            return self._refusal(SoldOut(0))
         visitor, form = await self._site.form(request)
         try:
             granted = await self._allocator.claim(await self._request(request, visitor, form))
@@ -175,23 +179,34 @@ class SalePages:
         self._allocator.forget([claim.item_id])
         raise web.HTTPSeeOther(f"/h5/claims/{claim.no}")
 
+    async def _is_gone(self, request: web.Request) -> bool:
+        """Whether this is a claim of what was sold out a moment ago, told from memory: most of a storm comes too late.
+
+        Raises Busy.
+        """
+        posted = await request.post()
+        item, token = (str(posted.get(name, "")) for name in ("item", "token"))
+        item_id = self._known.item_id(request.match_info["code"], item)
+        if item_id is None or (member_id := self._visitors.sealed_member(request, token)) is None:
+            return False
+        if not self._allocator.is_gone(item_id, member_id):
+            return False
+        self._site.check_pace(request, member_id)
+        return True
+
     async def _request(self, request: web.Request, visitor: Visitor, form: Mapping[str, str]) -> Request:
         now = self._app.clock.now()
         quantity = form.get("quantity", "1")
         if not (quantity.isascii() and quantity.isdigit() and len(quantity) < 4):
             raise QuantityInvalid(0)
-        async with self._app.sessions.read() as session:
-            sale = await self._seen(session, request.match_info["code"])
-            items = {one.code: one for one in await board.items(session, sale.id)}
-            item = items.get(form.get("item", ""))
-            if item is None:
-                raise ItemNotFound(form.get("item", "")[:8])
-            standing = await sales.standing(session, sale, visitor.member_id, now=now)
-            link = request.query.get("g", "") or form.get("g", "")
-            group_id = await groups.of_claim(session, sale, item.item_id, visitor.member_id, link=link)
-        await self._newcomers.check(sale, visitor.member_id, visitor.joined_at, address=address_of(request))
+        known = await self._known.get(request.match_info["code"])
+        link = request.query.get("g", "") or form.get("g", "")
+        item_id, standing, group_id = await self._known.place(
+            known, form.get("item", ""), visitor.member_id, link=link, now=now
+        )
+        await self._newcomers.check(known.sale, visitor.member_id, visitor.joined_at, address=address_of(request))
         return Request(
-            item_id=item.item_id,
+            item_id=item_id,
             member_id=visitor.member_id,
             quantity=int(quantity),
             key=form.get("key", "")[:64] or self._site.new_key(),
@@ -202,11 +217,14 @@ class SalePages:
         )
 
     async def _refused(self, request: web.Request, visitor: Visitor, refusal: ShopError) -> web.Response:
-        said = texts.refusal(refusal)
         if wants_json(request):
-            body = {"ok": False, "code": refusal.code, "said": said, "key": self._site.new_key()}
-            return web.json_response(body, status=refusal.status)
-        return await self._sale_page(request, visitor, said=said, status=refusal.status)
+            return self._refusal(refusal)
+        return await self._sale_page(request, visitor, said=texts.refusal(refusal), status=refusal.status)
+
+    def _refusal(self, refusal: ShopError) -> web.Response:
+        """A refusal for the page's script, and the key of the next request."""
+        body = {"ok": False, "code": refusal.code, "said": texts.refusal(refusal), "key": self._site.new_key()}
+        return web.json_response(body, status=refusal.status)
 
     # ---- what they share
 

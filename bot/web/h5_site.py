@@ -69,10 +69,14 @@ class MemberSite:
     async def sender(self, request: web.Request, token: str) -> Visitor:
         """The visitor who sent a form with this token, unless they send too many. Raises FormExpired, Busy."""
         visitor = await self.visitors.check_form(request, token)
+        self.check_pace(request, visitor.member_id)
+        return visitor
+
+    def check_pace(self, request: web.Request, member_id: int) -> None:
+        """Count one more deed. Raises Busy for too many."""
         if (address := address_of(request)) is not None:
             self._by_address.check(address)
-        self._by_member.check(visitor.member_id)
-        return visitor
+        self._by_member.check(member_id)
 
     def new_key(self) -> str:
         """For a form: sent twice under one key it is one deed."""

@@ -240,3 +240,17 @@ async def test_a_plan_that_cannot_be_meant_is_refused_with_its_problem(
         with pytest.raises(SaleInvalid) as refused:
             await sales.plan(session, sales.Plan(**{**usual, **wrong}), now=now, chance=stall.make.chance)
     assert says in refused.value.problem
+
+
+async def test_one_looks_again_while_the_others_are_still_told_from_memory(stall: Stall) -> None:
+    lin, chen, wang = await stall.members(3)
+    a1 = await stall.item(stock=1)
+    await stall.claim(a1, lin)
+    with pytest.raises(SoldOut):
+        await stall.claim(a1, chen)
+    gone = stall.allocator.is_gone
+    assert (gone(a1.id, lin), gone(a1.id, chen), gone(a1.id, wang)) == (False, True, True)
+    stall.clock.advance(seconds=1)
+    assert (gone(a1.id, chen), gone(a1.id, wang), gone(a1.id, chen)) == (False, True, False)
+    stall.clock.advance(seconds=2)  # whoever was to look never did
+    assert (gone(a1.id, wang), gone(a1.id, wang)) == (False, False)

@@ -22,7 +22,7 @@ from bot.web.visitors import COOKIE, STAY, Visitors
 from crm import identities
 from crm.base.outbox import OutboxRow
 from crm.base.peers import Peers
-from tests.bot.flashsale.stall import Stall, stall
+from tests.bot.flashsale.stall import Stall, item, stall
 from tests.factories import make
 
 __all__ = ["make", "stall"]
@@ -36,6 +36,10 @@ class Phone:
 
     def cookies(self, member_id: int) -> dict[str, str]:
         return {COOKIE: self.visitors._seals.seal({"member": member_id}, STAY)}
+
+    def until(self, member_id: int) -> int:
+        """When the sign-in of a cookie ends; part of what a form's token stands for."""
+        return int((self.visitors._seals.open(self.cookies(member_id)[COOKIE]) or {})["until"])
 
     async def get(self, path: str, member_id: int) -> tuple[int, str]:
         async with self.client.get(path, cookies=self.cookies(member_id), allow_redirects=False) as answer:
@@ -108,3 +112,42 @@ async def test_behind_a_proxy_an_address_is_a_phones_and_not_everybodys(
         told.append(await phone.post("/h5/claims/none/give-back", one, token[1], **headers))
         assert number < 5 or proxy_says is (told[-1] == 429)
     assert told[:5] == [404] * 5
+
+
+async def test_what_is_sold_out_is_told_from_memory_and_who_has_some_hears_of_it(
+    stall: Stall, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lin, lin_too, chen, wang = await stall.members(4)
+    sale = await stall.sale(item(stock=1))
+    (a1,) = await stall.items(sale)
+    url = f"/h5/sales/{sale.code}/claim"
+
+    async def taps(member_id: int, key: str = "tap", code: str = "A1") -> tuple[int, str]:
+        token = phone.visitors._seals.mac(f"form:{member_id}:{phone.until(member_id)}")
+        form, accept = {"token": token, "item": code, "key": key}, {"Accept": "application/json"}
+        async with phone.client.post(url, data=form, cookies=phone.cookies(member_id), headers=accept) as answer:
+            told = await answer.json()
+            return answer.status, told.get("code") or told["claim"]
+
+    status, no = await taps(lin)
+    assert status == 200
+    assert await taps(chen) == (409, "sale.sold_out")
+    asked: list[object] = []
+    read = stall.sessions.read
+
+    def counted() -> object:
+        asked.append(1)
+        return read()
+
+    monkeypatch.setattr(stall.sessions, "read", counted)
+    assert await taps(wang) == (409, "sale.sold_out")
+    assert await taps(wang, code="B2") == (404, "sale.item_not_found") and asked  # what is unknown is looked for
+    asked.clear()
+    assert await taps(wang) == (409, "sale.sold_out") and asked == []
+    assert await taps(lin) == (200, no)  # the same tap once more, after a lost connection
+    async with stall.sessions.begin() as session:
+        await identities.merge(session, lin, lin_too, because="test", now=stall.clock.now())
+    stall.clock.advance(seconds=2)
+    assert await taps(chen) == (409, "sale.sold_out")  # looked up anew
+    assert await taps(lin_too, key="by the other name") == (200, no)
+    stall.allocator.forget([a1.id])
