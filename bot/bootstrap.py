@@ -20,6 +20,7 @@ from bot.archive.source import Bridge
 from bot.desk.later import LaterReplies
 from bot.dialogue.answer import Answering
 from bot.dialogue.handlers import root
+from bot.digest import Digest
 from bot.faq import semantic
 from bot.faq.learning import Learning
 from bot.faq.live import Live
@@ -214,6 +215,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
             mark_tags=TagMarks(client.tags, app.sessions, app.clock).send,
             late_answers=late_answers(client.aibot, app.sessions, app.clock),
             broadcast=mass_sends.send,
+            robot_key=robot.get_secret_value() if (robot := service.settings.digest_robot) is not None else "",
             group_broadcast=group_sends.send,
         ),
         gate=app.gate,
@@ -246,6 +248,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "group_sends": group_sends.run,
         "sales": sale_watch.run,
         "sale_sums": sale_watch.check,
+        **({"digest": Digest(app, hour=settings.digest_hour).run} if settings.digest_robot is not None else {}),
         "later_replies": LaterReplies(app).run,
         "subscriptions": SubscriptionWatch(app).run,
         "habits": HabitWatch(app, night_hour=settings.night_hour).run,

@@ -236,6 +236,8 @@ class Settings(BaseSettings):
     gate: GateSettings = GateSettings()
     bills: BillsSettings = BillsSettings()
     newcomers: NewcomersSettings = NewcomersSettings()
+    digest_robot: SecretStr | None = None  # key of the group robot that tells last week's figures; none: nobody does
+    digest_hour: int = Field(default=9, ge=0, le=23)  # shop-local, on Mondays
     words_file: Path | None = None  # TOML: the shop's own words that marketing texts should not carry
     campaign_review_members: int = Field(default=2_000, ge=0)  # a campaign to more needs a second person's yes
     campaign_review_fen: int = Field(default=500_000, ge=0)  # and one that gives away more than this

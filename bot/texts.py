@@ -246,6 +246,13 @@ STAFF_AWAY = "接单没有成功：您现在不在接待状态。请先在微信
 STAFF_ENDED = "客户「{customer}」的会话已结束，请在微信客服里直接给客户发消息，会话会重新打开。"
 STAFF_GONE = "这张卡片的会话已经结束，不用处理了。"
 STAFF_NOBODY_ELSE = "现在没有其他同事可以接手，客户「{customer}」仍由您接待。"
+DIGEST = (
+    "**上周小结 {since} – {until}**\n"
+    '> 净额 <font color="info">¥{net}</font>{net_change}\n'
+    "> 订单 {orders} 单，客单价 ¥{average}，复购率 {repeat}，首单买家 {newcomers} 人\n"
+    "> 秒杀：{claimed} 位找过客服的会员抢到，{paid} 位付了款\n"
+    "> 客服：机器人独立解决 {deflection}，满意度 {rating}，没答上 {misses} 个问题"
+)
 STAFF_PASSED = "同事把工单 {number} 转给了您，请到工作台回复客户：「{quote}」"
 STAFF_MENTIONED = "工单 {number} 的备注里提到了您：{words}"
 STAFF_NOT_YOURS = "只有正在接待的同事才能转出这位客户。"

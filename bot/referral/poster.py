@@ -60,7 +60,7 @@ def draw(poster: Poster, font_file: str | None) -> bytes:
     brush.rectangle((0, 0, WIDTH, 250), fill=RED)
     speaks = font_file is not None
     if speaks:
-        brush.text((WIDTH / 2, 78), poster.shop, font=_font(font_file, 30), fill="#f7d9c9", anchor="mm")
+        brush.text((WIDTH / 2, 78), poster.shop, font=typeface(font_file, 30), fill="#f7d9c9", anchor="mm")
         title, font = _fitting(brush, poster.title, font_file, 50, WIDTH - 2 * MARGIN)
         brush.text((WIDTH / 2, 140), title, font=font, fill=WHITE, anchor="mm")
     brush.rounded_rectangle((30, 200, WIDTH - 30, HEIGHT - 60), 32, fill=WHITE)
@@ -99,7 +99,7 @@ def _face(picture: Image.Image, brush: ImageDraw.ImageDraw, poster: Poster, font
     initial = poster.name.strip()[:1] or "友"
     if font_file is not None:
         middle = (WIDTH / 2, top + AVATAR / 2)
-        brush.text(middle, initial, font=_font(font_file, 64), fill="#8a5a2b", anchor="mm")
+        brush.text(middle, initial, font=typeface(font_file, 64), fill="#8a5a2b", anchor="mm")
 
 
 def _read(avatar: bytes) -> Image.Image | None:
@@ -126,27 +126,27 @@ def _code(picture: Image.Image, brush: ImageDraw.ImageDraw, poster: Poster, font
     picture.paste(square, ((WIDTH - square.width) // 2, top))
     below = top + square.height + 34
     if font_file is not None:
-        brush.text((WIDTH / 2, below), "长按识别，领新人礼", font=_font(font_file, 30), fill=INK, anchor="mm")
+        brush.text((WIDTH / 2, below), "长按识别，领新人礼", font=typeface(font_file, 30), fill=INK, anchor="mm")
         said = f"邀请码 {poster.invite_code}"
-        brush.text((WIDTH / 2, below + 48), said, font=_font(font_file, 26), fill=SOFT, anchor="mm")
+        brush.text((WIDTH / 2, below + 48), said, font=typeface(font_file, 26), fill=SOFT, anchor="mm")
     else:
-        brush.text((WIDTH / 2, below + 10), poster.invite_code, font=_font(None, 40), fill=INK, anchor="mm")
+        brush.text((WIDTH / 2, below + 10), poster.invite_code, font=typeface(None, 40), fill=INK, anchor="mm")
 
 
 def _fitting(brush: ImageDraw.ImageDraw, text: str, font_file: str | None, size: int, width: float) -> tuple[str, Font]:
     """The text in the largest size that fits a line; below two thirds of it the end is cut instead."""
     text = " ".join(text.split())  # a line break in a name is none here
     for smaller in range(size, size * 2 // 3 - 1, -2):
-        if brush.textlength(text, font=_font(font_file, smaller)) <= width:
-            return text, _font(font_file, smaller)
-    font = _font(font_file, size * 2 // 3)
+        if brush.textlength(text, font=typeface(font_file, smaller)) <= width:
+            return text, typeface(font_file, smaller)
+    font = typeface(font_file, size * 2 // 3)
     while len(text) > 1 and brush.textlength(f"{text}…", font=font) > width:
         text = text[:-1]
     return f"{text}…", font
 
 
 @lru_cache(maxsize=32)
-def _font(file: str | None, size: int) -> Font:
+def typeface(file: str | None, size: int) -> Font:
     if file is None:
         return ImageFont.load_default(size)
     return ImageFont.truetype(file, size, index=SC if "NotoSansCJK" in file else 0)

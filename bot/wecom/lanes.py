@@ -1,6 +1,6 @@
 """The lanes of the outbox that lead to WeCom: their names, the messages that go on them, and what a send ends with."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ KF_EVENT = "kf_event"  # kf/send_msg_on_event: welcome and prompts, by one-use c
 KF_HANDOFF = "kf_handoff"  # kf/service_state/trans to a servicer or the queue
 WELCOME = "welcome"  # externalcontact/send_welcome_msg
 STAFF = "staff"  # message/send to staff
+ROBOT = "robot"  # webhook/send: a group robot says something to colleagues
 AIBOT = "aibot"  # aibot/response: what a stream could not show in time
 TAG = "tag"  # externalcontact/mark_tag
 BROADCAST = broadcasts.LANE  # externalcontact/add_msg_template, to customers
@@ -148,6 +149,13 @@ def staff_message(
         member_id=about,
         body={"userids": list(userids), "open_kfid": open_kfid, "message": message},
         deadline=deadline,
+    )
+
+
+def robot_message(message: Mapping[str, Any], *, because: tuple[object, ...]) -> Message:
+    """What the managers' group robot says. Tried once: the robot takes a repeat for a second message."""
+    return Message(
+        lane=ROBOT, dedupe_key=dedupe_key("robot", *because), body={"message": dict(message)}, repeatable=False
     )
 
 

@@ -15,9 +15,18 @@ SAME_TEXT = timedelta(hours=1)  # WeCom drops a repeated text within this time
 
 
 def lane_table(
-    client: WecomClient, *, handover: Send, mark_tags: Send, late_answers: Send, broadcast: Send, group_broadcast: Send
+    client: WecomClient,
+    *,
+    handover: Send,
+    mark_tags: Send,
+    late_answers: Send,
+    broadcast: Send,
+    group_broadcast: Send,
+    robot_key: str = "",
 ) -> Mapping[str, Lane]:
     """Every lane that leads to WeCom. handover: brings a session to a person. mark_tags: a relation's corp tags.
+
+    robot_key: of the group robot that tells managers; without one nothing is put into its lane.
 
     late_answers: an AI bot's answer that its stream did not show. broadcast, group_broadcast: staff are asked to send.
     """
@@ -33,12 +42,17 @@ def lane_table(
         await client.contacts.send_welcome_msg(message.pop("welcome_code"), message, app=one.body.get("app"))
         return Sent()
 
+    async def robot(one: Claimed) -> Sent:
+        await client.staff.webhook_send(robot_key, one.body["message"])
+        return Sent()
+
     return {
         lanes.KF: Lane(32, kf),
         lanes.KF_EVENT: Lane(16, kf_event),
         lanes.KF_HANDOFF: Lane(8, handover),
         lanes.WELCOME: Lane(16, welcome),
         lanes.STAFF: Lane(8, _to_staff(client)),
+        lanes.ROBOT: Lane(1, robot),
         lanes.TAG: Lane(4, mark_tags),
         lanes.AIBOT: Lane(4, late_answers),
         lanes.BROADCAST: Lane(2, broadcast),
