@@ -149,15 +149,18 @@ async def _know_items(sessions: Sessions) -> int:
     async with sessions.read() as session:
         seen = await session.scalar(sa.select(sa.func.max(ItemRun.line_id))) or 0
         last = await session.scalar(sa.select(sa.func.max(OrderLine.id))) or 0
-    for low in range(seen, last, RANGE):
-        await _know(sessions, low, min(low + RANGE, last))
+    lows, is_first = range(seen, last, RANGE), seen == 0
+    for low in reversed(lows) if is_first else lows:  # of a shop's whole past the newest first, which is then right
+        await _know(sessions, low, min(low + RANGE, last), only_new=is_first)
     return last
 
 
-async def _know(sessions: Sessions, low: int, high: int) -> None:
+async def _know(sessions: Sessions, low: int, high: int, *, only_new: bool) -> None:
+    """only_new: what is known by now keeps its name, which saves sorting a shop's whole past."""
+    unknown = ~sa.exists(sa.select(sa.literal(1)).where(Item.sku == OrderLine.sku))
     newest = (
         sa.select(sa.func.max(OrderLine.id))
-        .where(OrderLine.id > low, OrderLine.id <= high)
+        .where(OrderLine.id > low, OrderLine.id <= high, *((unknown,) if only_new else ()))
         .group_by(OrderLine.sku)
         .scalar_subquery()
     )

@@ -152,6 +152,27 @@ async def test_a_member_sees_what_goes_with_it_but_nothing_they_just_had(
     assert await skus(sessions, clock, member) == ""
 
 
+async def test_an_article_is_called_what_its_newest_line_says(
+    sessions: Sessions, make: Make, clock: FrozenClock
+) -> None:
+    member = await make.member()
+    for name in ("猫粮", "猫粮（新包装）", "旧名"):
+        with mock.patch.dict(NAMES, {"F": name}):
+            await buys(sessions, clock, member, "F", days_ago=len(name))
+    with mock.patch.object(item_counts, "RANGE", 1):
+        await count(sessions, clock)
+    async with sessions.read() as session:
+        assert [one.name for one in await suggestions.find_items(session, "F")] == ["旧名"]
+    clock.advance(days=1)
+    for name in ("甲", "乙"):
+        with mock.patch.dict(NAMES, {"F": name}):
+            await buys(sessions, clock, member, "F", days_ago=9 + (name == "甲"))
+    with mock.patch.object(item_counts, "RANGE", 1):
+        await count(sessions, clock)
+    async with sessions.read() as session:
+        assert [one.name for one in await suggestions.find_items(session, "F")] == ["乙"]
+
+
 async def test_in_a_young_shop_nothing_is_called_new(sessions: Sessions, make: Make, clock: FrozenClock) -> None:
     member, other = await make.member(), await make.member()
     await buys(sessions, clock, member, "F", days_ago=40)
