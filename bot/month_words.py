@@ -93,7 +93,7 @@ def sheets(month: Month) -> list[Sheet]:
         ),
         Sheet(
             "没收到的原因", ("原因", "人次"),
-            [(reason(code), many) for code, many in month.reasons.items()], "都收到了",
+            [(reason(code), many) for code, many in month.reasons.items()], "没有谁因为什么没收到",
         ),
     ]  # fmt: skip
 

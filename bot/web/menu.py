@@ -63,6 +63,7 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         N_("数据"),
         [
             Item(N_("数据"), "/console/numbers", "chart-bar", Right.CONSOLE),
+            Item(N_("月度总结"), "/console/month", "clipboard-list", Right.CONSOLE),
         ],
     ),
     (

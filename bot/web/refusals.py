@@ -26,6 +26,7 @@ WORDS: Mapping[str, str] = {
     "account.last_owner": N_("至少要有一位店主，先让别人当店主再改。"),
     "account.code_wrong": N_("六位验证码不对、过期了，或已经用过。"),
     "account.no_data_key": N_("店里没有设置 SIYU_DATA_KEY，两步验证用不了。"),
+    "month.invalid": N_("月份写成 2026-10 这样，不能晚于这个月。"),
     "faq.not_found": N_("没有这篇文章。"),
     "faq.changed": N_("有人刚改过这篇文章，请打开最新的一版再改。"),
     "faq.bad_article": N_("文章还不能保存："),
