@@ -228,6 +228,20 @@ async def test_bad_input_is_refused_and_loses_nothing(club: Club, sessions: Sess
     assert (await club.look(view)).subscription.status is SubscriptionStatus.ACTIVE
 
 
+async def test_a_holiday_moves_a_day_with_its_reminders_and_not_the_rhythm(club: Club) -> None:
+    """清明 and 五一: the fifth is a day off in April and in May, and none in June."""
+    await club.plan(on_holiday="before")
+    view = await club.subscriber(first_on=date(2026, 4, 5))
+    days = []
+    for due_on in (date(2026, 4, 3), date(2026, 4, 30), date(2026, 6, 5)):
+        assert (await club.look(view)).subscription.due_on == due_on
+        for days_before in (8, 7, 3, 0):
+            await club.day(due_on - timedelta(days=days_before))
+        days += [(one.due_on - one.remind_on).days for one in await club.reminders(view) if one.due_on == due_on]
+        await club.pay(view)
+    assert days == [7, 3, 0] * 3
+
+
 # The shop changes its mind
 
 
