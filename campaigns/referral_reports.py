@@ -1,5 +1,6 @@
 """What referral programmes bring and cost: figures, the money a colleague has to pay, and who brought most, by name."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from campaigns import referral_programmes, referral_rules
+from campaigns.models.offer import Offer
 from campaigns.models.referral import (
     InviteStatus,
     ReferralInvitation,
@@ -19,6 +21,7 @@ from campaigns.models.referral import (
     RewardStatus,
 )
 from crm.models.member import Member
+from crm.models.order import Order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,54 @@ async def reviews(session: AsyncSession, *, decided: bool = False, limit: int = 
         .limit(limit)
     )
     return [Reviewed(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """An invitation with its two people, its order, and every reward it caused."""
+
+    invitation: ReferralInvitation
+    inviter: Member
+    invitee: Member
+    order_no: str
+    rewards: list[tuple[ReferralReward, str]]  # with the title of the offer
+
+
+async def traced(
+    session: AsyncSession,
+    programme_id: int,
+    *,
+    status: InviteStatus | None = None,
+    before_id: int | None = None,
+    size: int = 50,
+) -> list[Traced]:
+    """A page of a programme's invitations, the newest first."""
+    inviter, invitee = aliased(Member), aliased(Member)
+    one = ReferralInvitation
+    mine = [one.programme_id == programme_id]
+    mine += [one.status == status] if status is not None else []
+    mine += [one.id < before_id] if before_id is not None else []
+    rows = (
+        await session.execute(
+            sa.select(one, inviter, invitee, Order.external_no)
+            .join(inviter, inviter.id == one.inviter_id)
+            .join(invitee, invitee.id == one.invitee_id)
+            .outerjoin(Order, Order.id == one.order_id)
+            .where(*mine)
+            .order_by(one.id.desc())
+            .limit(size)
+        )
+    ).all()
+    caused = await session.execute(
+        sa.select(ReferralReward, Offer.title)
+        .outerjoin(Offer, Offer.id == ReferralReward.offer_id)
+        .where(ReferralReward.invitation_id.in_([row[0].id for row in rows]))
+        .order_by(ReferralReward.id)
+    )
+    rewards: defaultdict[int, list[tuple[ReferralReward, str]]] = defaultdict(list)
+    for reward, title in caused:
+        rewards[reward.invitation_id].append((reward, title or ""))
+    return [Traced(row[0], row[1], row[2], row[3] or "", rewards[row[0].id]) for row in rows]
 
 
 async def waiting(session: AsyncSession) -> tuple[int, int]:

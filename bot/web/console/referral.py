@@ -17,7 +17,7 @@ from campaigns import (
     referral_rules,
 )
 from campaigns.models.offer import Offer
-from campaigns.models.referral import InviteStatus, ProgrammeStatus, ReferralProgramme
+from campaigns.models.referral import CameBy, InviteStatus, ProgrammeStatus, ReferralProgramme, RewardStatus
 from campaigns.referral_facts import ProgrammeNotFound
 from campaigns.referral_reports import Figures, Reviewed
 from campaigns.referral_rules import Back, Gift, Terms
@@ -57,6 +57,29 @@ VERDICTS: Mapping[str, tuple[str, str]] = {
     referral_checks.APPROVED: (N_("通过"), "green"),
     referral_checks.REFUSED: (N_("不通过"), "red"),
 }
+CAME_BY: Mapping[CameBy, str] = {
+    CameBy.CONTACT_WAY: N_("加好友"),
+    CameBy.KF: N_("客服链接"),
+    CameBy.CHAT: N_("填邀请码"),
+    CameBy.H5: N_("邀请页面"),
+}
+REWARDS: Mapping[RewardStatus, tuple[str, str]] = {
+    RewardStatus.PENDING: (N_("待入账"), "secondary"),
+    RewardStatus.PAID: (N_("已到账"), "green"),
+    RewardStatus.TO_DO: (N_("待店里转账"), "yellow"),
+    RewardStatus.STUCK: (N_("暂时发不出"), "red"),
+    RewardStatus.UNFUNDED: (N_("等预算"), "red"),
+    RewardStatus.VOID: (N_("已作废"), "secondary"),
+    RewardStatus.TAKEN_BACK: (N_("已收回"), "secondary"),
+}
+BECAUSE: Mapping[str, str] = {
+    "each": N_("邀请一位"),
+    "step": N_("阶梯"),
+    "welcome": N_("加入礼"),
+    "order": N_("首单礼"),
+    "back": N_("首单返"),
+}
+SIZE = 50
 DECIDED = 20
 RANKED = 20
 
@@ -132,6 +155,24 @@ async def programme(request: web.Request) -> web.Response:
         request, "console/referral_programme.html", here="", waiting=waiting, one=one, told=told, ranked=ranked,
         terms=terms, promised=promised(request, terms, offers), funnel=funnel(request, told), stages=stages(told),
         is_over=referral_rules.is_over_cap(terms, told.committed_fen, told.acquired),
+    )  # fmt: skip
+
+
+@SCREENS.get(PATH + "/{id:\\d+}/invitations", Right.CONSOLE)
+async def invitations(request: web.Request) -> web.Response:
+    """Who brought whom, and what each caused: every reward beside its cause."""
+    query = request.query
+    status = InviteStatus(query["status"]) if query.get("status") in set(InviteStatus) else None
+    before = query.get("before", "")
+    before_id = int(before) if before.isdecimal() and len(before) < 18 else None
+    async with looking(request) as session:
+        one = await _get(session, request)
+        rows = await referral_reports.traced(session, one.id, status=status, before_id=before_id, size=SIZE + 1)
+        waiting = await referral_reports.waiting(session)
+    more = rows[SIZE - 1].invitation.id if len(rows) > SIZE else None
+    return _render(
+        request, "console/referral_invitations.html", here="", waiting=waiting, one=one, rows=rows[:SIZE], more=more,
+        wanted=status, came_by=CAME_BY, rewards=REWARDS, because=BECAUSE,
     )  # fmt: skip
 
 

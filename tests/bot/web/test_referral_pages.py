@@ -48,6 +48,24 @@ async def test_a_programme_with_what_it_brought_and_costs(staffroom: Staffroom, 
     assert "Inviter, at 2 friends" in await english.text(f"/console/referral/{programme.id}")
 
 
+async def test_every_reward_stands_beside_its_cause(staffroom: Staffroom, street: Street) -> None:
+    programme = await street.opens()
+    amy = await street.make.member(name="阿美")
+    for _ in range(2):
+        await street.brings(amy)
+    await street.days(15)
+    await street.invites(amy, amy)
+    manager = await staffroom.enter(Role.MANAGER)
+    path = f"/console/referral/{programme.id}/invitations"
+    html = await manager.text(path)
+    assert html.count('data-test="invitation"') == 3 and "自己的链接" in html and "订单 T" in html
+    assert "阶梯：1000 积分" in html and html.count("邀请一位：500 积分") == 2 and html.count("已到账") == 5
+    assert (await manager.text(f"{path}?status=refused")).count('data-test="invitation"') == 1
+    assert "没有这样的邀请" in await manager.text(f"{path}?status=lapsed&before=7")
+    auditor = await staffroom.enter(Role.AUDITOR)
+    assert "阿美" not in await auditor.text(f"{path}?status=nonsense&before=x")
+
+
 async def test_paused_resumed_and_closed_and_each_is_in_the_log(staffroom: Staffroom, street: Street) -> None:
     programme = await street.opens()
     manager = await staffroom.enter(Role.MANAGER)
