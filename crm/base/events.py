@@ -35,6 +35,9 @@ class EventRow(Base):
             sqlite_where=sa.text("member_id IS NOT NULL"),
             postgresql_where=sa.text("member_id IS NOT NULL"),
         ),
+        {
+            "sqlite_autoincrement": True
+        },  # else the newest one's number, once deleted, is given again: behind the cursors
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -1,10 +1,12 @@
 """老带新: counted once and only for new people, pending until the refund window closes, taken back, held when odd."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import referral_checks, referral_links, referral_programmes, referral_rules
 from campaigns.models.offer import Coupon, CouponStatus
@@ -12,18 +14,22 @@ from campaigns.models.referral import (
     CameBy,
     InviteStatus,
     ProgrammeStatus,
+    ReferralLink,
     ReferralReward,
     RewardStatus,
     Side,
 )
+from campaigns.privacy import DECISIONS
 from campaigns.referral_facts import LinkClosed, LinkNotFound, NothingOpen, ReviewNotOpen
 from campaigns.referral_rules import ProgrammeWrong
-from crm import addresses, contacts, identities, orders
+from crm import addresses, contacts, identities, orders, privacy
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.secrets import Vault
 from crm.models.member import ContactEnd
 from crm.order_terms import Told
+from crm.privacy import Reason
+from crm.privacy_tables import FACTS
 from tests.campaigns.conftest import Put
 from tests.campaigns.referral_street import TERMS, Street
 from tests.factories import Make
@@ -419,3 +425,55 @@ async def test_programmes_are_paused_resumed_and_closed(street: Street, sessions
         assert await referral_programmes.close(session, programme.id)
         assert not await referral_programmes.close(session, programme.id)
     assert (await street.programme()).status is ProgrammeStatus.CLOSED
+
+
+async def test_a_merge_undone_gives_each_their_friends_again(street: Street, sessions: Sessions) -> None:
+    await street.opens()
+    amy, also = await street.make.member(), await street.make.member()
+    mine, _ = await street.brings(amy)
+    theirs, _ = await street.brings(also)
+    await street.days(15)
+    async with sessions.begin() as session:
+        await identities.merge(session, amy.id, also.id, because="manual", now=street.clock.now())
+    await street.follows()
+    assert (await street.invitation(theirs)).inviter_id == amy.id
+    async with sessions.begin() as session:
+        await identities.undo(session, also.id, now=street.clock.now())
+    await street.follows()
+    assert [(await street.invitation(one)).inviter_id for one in (mine, theirs)] == [amy.id, also.id]
+    assert (await street.points_of(amy), await street.points_of(also)) == (500, 500)
+    await street.brings(also)  # the rung at two is reached by two of one's own
+    await street.days(15)
+    assert (await street.points_of(amy), await street.points_of(also)) == (500, 500 * 2 + 1000)
+    await street.books_agree()
+
+
+@pytest.mark.parametrize("who", ["inviter", "friend"])
+async def test_of_an_erased_person_nothing_more_is_paid_to_them(street: Street, sessions: Sessions, who: str) -> None:
+    await street.opens(invitee={"welcome": {"points": 100}, "first_order": {"points": 200}})
+    amy = await street.make.member()
+    friend, _ = await street.brings(amy)
+    gone = amy if who == "inviter" else friend
+    async with sessions.begin() as session:
+        await privacy.erase(
+            session, gone.id, [*FACTS, *DECISIONS], by="test", reason=Reason.ASKED, now=street.clock.now()
+        )
+    await street.days(15)
+    rewards = await street.rewards()
+    each, order = (
+        next(status for because, status in rewards.items() if because.startswith(kind)) for kind in ("each", "order")
+    )
+    if who == "inviter":  # the friend bought, and gets what they were promised
+        assert (each, order) == (RewardStatus.VOID, RewardStatus.PAID)
+        assert await street.points_of(friend) == 300 + 99
+    else:
+        assert (each, order) == (RewardStatus.VOID, RewardStatus.VOID)
+        assert await street.status(friend) == (InviteStatus.FAILED, "erased")
+    await street.books_agree()
+    async with sessions.read() as session:
+        with pytest.raises(LinkClosed) if who == "inviter" else nullcontext():
+            await referral_links.find_link(session, await _code_of(session, amy.id))
+
+
+async def _code_of(session: AsyncSession, member_id: int) -> str:
+    return (await session.scalars(sa.select(ReferralLink.code).where(ReferralLink.member_id == member_id))).one()

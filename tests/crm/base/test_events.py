@@ -100,3 +100,13 @@ async def test_after_a_restore_unread_events_are_still_read(sessions: Sessions, 
     assert await take(sessions) == [2, 3, 4]
     async with sessions.begin() as session:
         assert await events.after_restore(session) is False
+
+
+async def test_what_comes_after_a_clearing_is_read_as_well(sessions: Sessions, clock: FrozenClock) -> None:
+    """SQLite gives the number of a deleted newest row again: the newest one stays, so nothing lands behind a cursor."""
+    await append(sessions, clock, 1, 2, 3)
+    assert await take(sessions) == [1, 2, 3]
+    async with sessions.begin() as session:
+        await session.execute(sa.delete(EventRow).where(events.read_by_all()))
+    await append(sessions, clock, 4)
+    assert await take(sessions) == [4]
