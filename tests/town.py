@@ -53,6 +53,7 @@ def settings(database_url: str, simulator: str, faq: Path, **more: Any) -> Setti
         database_url=database_url,
         wecom_api_url=simulator,
         oauth_url=simulator,
+        login_url=simulator,
         pay_url=f"{simulator}/pay",
         pay_key=SecretStr(PAY_KEY),
         corp_id=CORP_ID,
