@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from campaigns import guards
 from campaigns.guard_rules import Channel, Decision, Gate
 from campaigns.models.gate import MarketingHold, PassState, QuotaUse, Touch
+from crm.base.db import is_among
 from crm.consents import ANY_CHANNEL, MARKETING
 from crm.models.consent import Consent
 from crm.models.member import Member
@@ -49,8 +50,10 @@ async def sift(
 ) -> Sifted:
     """What guards.judge() would say about the members that `asked` selects, whose ids lie in (after_id, upto_id]."""
     member_id: Any = asked.selected_columns[0]
-    noted = _noted(gate, after_id, upto_id, channel=channel, topic=topic, now=now)
-    ids = sorted(await session.scalars(asked.where(member_id.in_(noted))))
+    # In two steps: of a run that it has not counted yet PostgreSQL expects one row, and would walk the range of every
+    # one of these tables for each of 6,000 (a window took 5 seconds instead of 0.02)
+    noted = set(await session.scalars(_noted(gate, after_id, upto_id, channel=channel, topic=topic, now=now)))
+    ids = sorted(await session.scalars(asked.where(is_among(session, member_id, noted)))) if noted else []
     known = await guards.judge(session, gate, ids, channel=channel, topic=topic, now=now)
     return Sifted(known, await guards.of_anybody(session, gate, channel=channel, now=now))
 
