@@ -1,20 +1,26 @@
 """A sequence's way: each step on its day, once, until the goal; late, held, paused and changed on the way."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import brakes, definition, engine, guards, step_times
+from campaigns import brakes, definition, engine, guards, step_times, ticks
 from campaigns.definition import CampaignWrong
+from campaigns.draining import Letter
 from campaigns.guard_rules import Channel, FrequencyCap, Gate, PlatformQuota
 from campaigns.models.campaign import RunStatus
 from campaigns.models.sequence import EnrolmentStatus, Phase
 from crm import consents, contacts, rfm
+from crm.base import outbox
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
+from crm.base.outbox import MarketingMessage, OutboxRow, Status
 from crm.models.member import Contact, ContactEnd, Member, Staff
-from tests.campaigns.fixtures import ANY_SIZE, EVERYBODY, Platform, people, told
+from tests.campaigns.fixtures import ANY_SIZE, EVERYBODY, OPEN_GATE, Platform, people, reasons, told
 from tests.campaigns.sequence_world import PAID, WEEK, Shop, newcomers, ways
 from tests.factories import Make
 
@@ -336,3 +342,45 @@ def test_a_sequence_that_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> No
 
 def test_everybody_is_a_condition() -> None:
     assert definition.ANYBODY == EVERYBODY
+
+
+class Chat:
+    """The kf chat of a shop whose customers' windows are all open."""
+
+    async def reachable_between(self, session: AsyncSession, after_id: int, upto_id: int, *, now: datetime) -> set[int]:
+        return set(range(after_id + 1, upto_id + 1))
+
+    async def put(self, session: AsyncSession, letters: Sequence[Letter], *, now: datetime) -> None:
+        put = [
+            MarketingMessage(lane="kf", dedupe_key=one.ref, body={}, member_id=one.member_id, gate_ref=one.ref)
+            for one in letters
+        ]
+        await outbox.put(session, put, now=now)
+
+
+async def test_a_letter_that_has_not_left_is_taken_back_at_the_goal(
+    sessions: Sessions, make: Make, clock: FrozenClock
+) -> None:
+    await newcomers(sessions, clock, channels=["kf"])
+    buyer = await make.contact()
+    platform = Platform(sessions, clock, gate=OPEN_GATE)
+
+    async def drain() -> None:
+        async with sessions.begin() as session:
+            while await ticks.drain(session, OPEN_GATE, Chat(), now=clock.now()):
+                pass
+
+    await platform.step_hear()
+    await platform.step_advance()
+    await drain()
+    async with sessions.read() as session:
+        assert [row.status for row in await session.scalars(sa.select(OutboxRow))] == [Status.WAITING]
+    clock.advance(seconds=5)
+    await make.order(await member_of(sessions, buyer))
+    await platform.step_hear()
+    clock.advance(seconds=10)
+    await drain()
+    async with sessions.read() as session:
+        assert [row.status for row in await session.scalars(sa.select(OutboxRow))] == [Status.CANCELLED]
+    assert await reasons(sessions) == {buyer.member_id: "goal_reached"}
+    assert [(one.status, one.because) for one in await ways(sessions)] == [(EnrolmentStatus.LEFT, "goal_reached")]
