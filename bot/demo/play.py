@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import archive, desk, loyalty, referral, sale, shop, staff, subscribing
+from bot.demo import archive, desk, loyalty, plans, referral, sale, shop, staff, subscribing
 from bot.settings import (
     ArchiveSettings,
     BotSettings,
@@ -69,6 +69,7 @@ async def run(
         simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
         archive.talk(simulator)
         await desk.fill(simulator, service.app.sessions, customers, now=clock.now())
+        await plans.put(service.app.sessions, members, random.Random(SEED), now=clock.now())
         app = service.app
         await sale.announce(simulator, app.sessions, here, chance, gate=app.gate, words=app.words, clock=clock)
         await stop.wait()
