@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.commands import sale_files
 from bot.flashsale import announce_words, announcing, board, payments, sales
+from bot.flashsale import files as sale_files
 from bot.flashsale.announce_words import Outlook
 from bot.flashsale.terms import SaleInvalid, SaleNotFound
-from bot.models.sale import Claim, PaymentOutcome, Sale, SaleItem, SalePayment, SaleStatus, Waiter, WaiterStatus
+from bot.models.sale import Sale, SaleStatus
 from bot.settings import read_settings
 from campaigns.group_posts import Progress
 from campaigns.models.campaign import DeliveryStatus
@@ -111,22 +111,10 @@ def show(code: Code) -> None:
 
     async def work(session: AsyncSession, now: datetime) -> Any:
         sale = await sales.get(session, code)
-        mine = sa.select(SaleItem.id).where(SaleItem.sale_id == sale.id)
-        waits = await session.execute(
-            sa.select(Waiter.item_id, sa.func.count())
-            .where(Waiter.item_id.in_(mine), Waiter.status == WaiterStatus.WAITING)
-            .group_by(Waiter.item_id)
-        )
-        due = await session.execute(
-            sa.select(SalePayment.id, Claim.no, SalePayment.paid_fen, SalePayment.why)
-            .join(Claim, Claim.id == SalePayment.claim_id)
-            .where(Claim.item_id.in_(mine), SalePayment.outcome == PaymentOutcome.REFUND_DUE)
-            .order_by(SalePayment.id)
-        )
-        waiting = {row[0]: row[1] for row in waits}
+        waiting, due = await board.waiting(session, sale.id), await board.refunds_due(session, sale.id)
         known = await announcing.progress(session, sale.id)
         items, groups = await board.items(session, sale.id), await board.groups(session, sale.id)
-        return sale, items, waiting, groups, due.all(), known
+        return sale, items, waiting, groups, due, known
 
     sale, items, waiting, groups, due, known = _with_session(work, writes=False)
     when = f"{_when(sale.opens_at)} – {_when(sale.closes_at)}"
@@ -145,7 +133,7 @@ def show(code: Code) -> None:
     if known is not None:
         _announced(known)
     for row in due:
-        out.print(f"要退款：付款 {row.id}，抢单 {row.no}，{_yuan(row.paid_fen)} 元（{row.why}）", markup=False)
+        out.print(f"要退款：付款 {row.payment_id}，抢单 {row.no}，{_yuan(row.paid_fen)} 元（{row.why}）", markup=False)
 
 
 @cli.command()

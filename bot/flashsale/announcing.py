@@ -4,6 +4,7 @@ A mass send carries one content, so a group with a link of its own has a task of
 posts are campaigns/group_posts.py, and *sent* is what WeCom says.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from campaigns.models.campaign import DeliveryStatus
 from campaigns.models.group_post import GroupPost, PostStatus
 from campaigns.words import Level, Words
 from crm.base.clock import SHANGHAI
+from crm.base.db import is_among
 from crm.models.group import Group
 
 BEFORE_QUIET = timedelta(hours=1)  # owners get the tasks of a late-night sale so long before quiet hours begin
@@ -57,14 +59,17 @@ def announce_at(sale: Sale, gate: Gate, *, now: datetime) -> datetime:
 
 async def outlook(session: AsyncSession, sale: Sale, gate: Gate, *, now: datetime) -> Outlook:
     """Which groups would be told and when, and which the gate keeps back: said before anybody says yes."""
+    ids = await session.scalars(sa.select(SaleGroup.group_id).where(SaleGroup.sale_id == sale.id))
+    return await outlook_of(session, sale, list(ids), gate, now=now)
+
+
+async def outlook_of(
+    session: AsyncSession, sale: Sale, group_ids: Collection[int], gate: Gate, *, now: datetime
+) -> Outlook:
+    """The same of a sale that is not saved yet."""
     at = announce_at(sale, gate, now=now)
-    rows = await session.execute(
-        sa.select(Group.id, Group.name, Group.owner_id)
-        .join(SaleGroup, SaleGroup.group_id == Group.id)
-        .where(SaleGroup.sale_id == sale.id)
-        .order_by(Group.id)
-    )
-    groups = rows.all()
+    chosen = sa.select(Group.id, Group.name, Group.owner_id).where(is_among(session, Group.id, group_ids))
+    groups = (await session.execute(chosen.order_by(Group.id))).all()
     owned = [row.id for row in groups if row.owner_id is not None]
     ownerless = [row.id for row in groups if row.owner_id is None]
     judged = await guards.judge_groups(session, gate, owned, now=at)

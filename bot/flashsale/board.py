@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +21,8 @@ from bot.models.sale import (
     WaiterStatus,
 )
 from crm.models.group import Group
+
+PACE_MINUTES, PACE_NOW = 30, timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,31 @@ class GroupView:
     claimed: int  # units held and paid
     paid: int  # units
     paid_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Claims each second over the last ten, and by minute: when each began, and how many."""
+
+    per_second: float
+    by_minute: tuple[tuple[datetime, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    buyers: int
+    paid: int  # claims
+    paid_fen: int
+    released: int  # claims that were not paid in time, or given back
+
+
+@dataclass(frozen=True, slots=True)
+class RefundView:
+    payment_id: int
+    no: str
+    paid_fen: int
+    why: str
+    paid_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +229,61 @@ async def groups(session: AsyncSession, sale_id: int) -> list[GroupView]:
         GroupView(**{**row._mapping, **{name: int(row._mapping[name]) for name in ("claimed", "paid", "paid_fen")}})
         for row in rows
     ]
+
+
+async def pace(session: AsyncSession, sale_id: int, *, now: datetime) -> Pace:
+    """How fast it goes: one look at the claims of half an hour."""
+    since = now - PACE_MINUTES * timedelta(minutes=1)
+    mine = Claim.item_id.in_(sa.select(SaleItem.id).where(SaleItem.sale_id == sale_id))
+    edges = [since + number * timedelta(minutes=1) for number in range(PACE_MINUTES)]
+    counts = [_count(Claim.claimed_at > edge, Claim.claimed_at <= edge + timedelta(minutes=1)) for edge in edges]
+    lately = _count(Claim.claimed_at > now - PACE_NOW)
+    row = (await session.execute(sa.select(lately, *counts).where(mine, Claim.claimed_at > since))).one()
+    return Pace(row[0] / PACE_NOW.total_seconds(), tuple(zip(edges, (int(one) for one in row[1:]), strict=True)))
+
+
+async def money(session: AsyncSession, sale_id: int) -> Money:
+    """What a sale came to so far."""
+    mine = Claim.item_id.in_(sa.select(SaleItem.id).where(SaleItem.sale_id == sale_id))
+    paid, released = Claim.status == ClaimStatus.PAID, Claim.status == ClaimStatus.RELEASED
+    row = (
+        await session.execute(
+            sa.select(
+                sa.func.count(sa.case((paid, Claim.member_id)).distinct()),
+                _count(paid),
+                sa.func.coalesce(sa.func.sum(sa.case((paid, Claim.total_fen), else_=0)), 0),
+                _count(released),
+            ).where(mine)
+        )
+    ).one()
+    return Money(*(int(one) for one in row))
+
+
+async def refunds_due(session: AsyncSession, sale_id: int) -> list[RefundView]:
+    """Payments of a sale that have to go back, the oldest first."""
+    rows = await session.execute(
+        sa.select(SalePayment.id, Claim.no, SalePayment.paid_fen, SalePayment.why, SalePayment.paid_at)
+        .join(Claim, Claim.id == SalePayment.claim_id)
+        .join(SaleItem, SaleItem.id == Claim.item_id)
+        .where(SaleItem.sale_id == sale_id, SalePayment.outcome == PaymentOutcome.REFUND_DUE)
+        .order_by(SalePayment.id)
+    )
+    return [RefundView(*row) for row in rows]
+
+
+async def waiting(session: AsyncSession, sale_id: int) -> dict[int, int]:
+    """How many wait for each item."""
+    rows = await session.execute(
+        sa.select(Waiter.item_id, sa.func.count())
+        .join(SaleItem, SaleItem.id == Waiter.item_id)
+        .where(SaleItem.sale_id == sale_id, Waiter.status == WaiterStatus.WAITING)
+        .group_by(Waiter.item_id)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _count(*which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(sa.case((sa.and_(*which), 1), else_=0)), 0)
 
 
 async def mismatches(session: AsyncSession) -> list[Mismatch]:

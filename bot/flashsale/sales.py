@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -154,29 +155,53 @@ async def group_by_link(session: AsyncSession, sale: Sale, link_code: str, membe
 
 async def plan(session: AsyncSession, wanted: Plan, *, now: datetime, chance: random.Random) -> Sale:
     """A draft. Raises SaleInvalid with the first thing that cannot be meant."""
-    if problem := _problem(wanted, now=now):
-        raise SaleInvalid(problem)
-    sale = Sale(
-        code=new_code(chance),
-        name=wanted.name.strip(),
-        status=SaleStatus.DRAFT,
-        early_at=wanted.early_at,
-        early={"levels": list(wanted.early_levels), "tags": list(wanted.early_tags)},
-        opens_at=wanted.opens_at,
-        closes_at=wanted.closes_at,
-        pay_seconds=int(wanted.pay_window.total_seconds()),
-        honours_late=wanted.honours_late,
-        series=wanted.series,
-        ahead_seconds=int(wanted.announce_ahead.total_seconds()),
-        groups_only=wanted.groups_only,
-        recaps=wanted.recaps,
-        created_at=now,
-    )
+    if why := problem(wanted, now=now):
+        raise SaleInvalid(why)
+    sale = Sale(code=new_code(chance), status=SaleStatus.DRAFT, created_at=now, **_columns(wanted))
     session.add(sale)
     await session.flush()
+    await _fill(session, sale.id, wanted, chance=chance)
+    return sale
+
+
+async def change(session: AsyncSession, sale_id: int, wanted: Plan, *, now: datetime, chance: random.Random) -> bool:
+    """Another plan for a draft; its groups get new links. Whether it was one. Raises SaleInvalid."""
+    if why := problem(wanted, now=now):
+        raise SaleInvalid(why)
+    if not await _move(session, Sale.id == sale_id, Sale.status == SaleStatus.DRAFT, **_columns(wanted)):
+        return False
+    items = sa.select(SaleItem.id).where(SaleItem.sale_id == sale_id)
+    for old in (
+        sa.delete(SaleShare).where(SaleShare.item_id.in_(items)),
+        sa.delete(SaleItem).where(SaleItem.sale_id == sale_id),
+        sa.delete(SaleGroup).where(SaleGroup.sale_id == sale_id),
+    ):
+        await session.execute(old.execution_options(synchronize_session=False))
+    session.expire_all()
+    await _fill(session, sale_id, wanted, chance=chance)
+    return True
+
+
+def _columns(wanted: Plan) -> dict[str, Any]:
+    return {
+        "name": wanted.name.strip(),
+        "early_at": wanted.early_at,
+        "early": {"levels": list(wanted.early_levels), "tags": list(wanted.early_tags)},
+        "opens_at": wanted.opens_at,
+        "closes_at": wanted.closes_at,
+        "pay_seconds": int(wanted.pay_window.total_seconds()),
+        "honours_late": wanted.honours_late,
+        "series": wanted.series,
+        "ahead_seconds": int(wanted.announce_ahead.total_seconds()),
+        "groups_only": wanted.groups_only,
+        "recaps": wanted.recaps,
+    }
+
+
+async def _fill(session: AsyncSession, sale_id: int, wanted: Plan, *, chance: random.Random) -> None:
     for each in wanted.items:
         item = SaleItem(
-            sale_id=sale.id,
+            sale_id=sale_id,
             code=each.code.upper(),
             sku=each.sku,
             name=each.name,
@@ -191,12 +216,12 @@ async def plan(session: AsyncSession, wanted: Plan, *, now: datetime, chance: ra
         shares = sorted(each.shares.items())
         session.add_all(SaleShare(item_id=item.id, group_id=group_id, stock=units) for group_id, units in shares)
     groups = sorted(set(wanted.group_ids))
-    session.add_all(SaleGroup(sale_id=sale.id, group_id=one, code=new_code(chance)) for one in groups)
+    session.add_all(SaleGroup(sale_id=sale_id, group_id=one, code=new_code(chance)) for one in groups)
     await session.flush()
-    return sale
 
 
-def _problem(wanted: Plan, *, now: datetime) -> str:
+def problem(wanted: Plan, *, now: datetime) -> str:
+    """The first thing about a plan that cannot be meant; empty when it can. Pure."""
     codes = [each.code.upper() for each in wanted.items]
     checks = (
         (not wanted.name.strip(), "没有名称"),
@@ -288,11 +313,13 @@ async def _send_away(session: AsyncSession, sale_id: int, *, now: datetime) -> N
     await session.execute(ended.execution_options(synchronize_session=False))
 
 
-async def _move(session: AsyncSession, *where: sa.ColumnElement[bool], to: SaleStatus, **also: object) -> int:
+async def _move(
+    session: AsyncSession, *where: sa.ColumnElement[bool], to: SaleStatus | None = None, **also: object
+) -> int:
     moved = await session.execute(
         sa.update(Sale)
         .where(*where)
-        .values(status=to, **also)
+        .values(**({} if to is None else {"status": to}), **also)
         .returning(Sale.id)
         .execution_options(synchronize_session=False)
     )

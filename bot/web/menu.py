@@ -45,6 +45,7 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         N_("增长"),
         [
             Item(N_("活动"), "/console/campaigns", "speakerphone", Right.CONSOLE),
+            Item(N_("秒杀"), "/console/sales", "bolt", Right.CONSOLE),
             Item(N_("老带新"), "/console/referral", "user-plus", Right.CONSOLE),
             Item(N_("订阅"), "/console/subscriptions", "repeat", Right.CONSOLE),
             Item(N_("社群任务"), "/console/tasks", "clipboard-list", Right.CONSOLE),

@@ -83,6 +83,11 @@ WORDS: Mapping[str, str] = {
     "webhook.wrong": N_("名字要 1 到 40 个字，事件从列表里选。"),
     "webhook.not_found": N_("没有这个 webhook，或者已经删掉了。"),
     "webhook.span_unreadable": N_("写明从什么时候到什么时候，先后不能反。"),
+    "sale.not_found": N_("没有这场秒杀。"),
+    "sale.invalid": N_("这场秒杀还不能这样定：{problem}"),
+    "sale.not_a_draft": N_("这场秒杀已经公布，不能再改；可以照着它新建一场。"),
+    "sale.cannot_now": N_("这场秒杀现在做不了这件事，可能同事刚做过。"),
+    "sale.refund_not_due": N_("这笔付款没有在等退款。"),
     "account.password_wrong": N_("现在的密码不对。"),
 }
 SOMEHOW = N_("这个操作被拒绝了（{code}）。")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.app import App
 from bot.web import auth, desk, screens, status
-from bot.web.console import every
+from bot.web.console import every, sale_board
 from bot.web.house import HOUSE, House
 from bot.web.kept import KEPT, Kept
 from crm.base.errors import Busy, ShopError
@@ -34,6 +34,7 @@ def create_app(app: App, routes: Sequence[web.AbstractRouteDef], house: House | 
     site.add_routes(routes)
     if house is not None:
         site[HOUSE], site[desk.LIVE], site[KEPT] = house, desk.live_of(app), Kept(app.clock)
+        site[sale_board.LIVE] = sale_board.live_of(app)
         site.on_shutdown.append(_let_browsers_go)
         site.add_routes([*auth.routes(), web.get("/static/{name:.+}", screens.file)])
         for one in every.ALL:
@@ -44,6 +45,7 @@ def create_app(app: App, routes: Sequence[web.AbstractRouteDef], house: House | 
 async def _let_browsers_go(site: web.Application) -> None:
     """Before the server waits for its answers to end: live ones never would."""
     await site[desk.LIVE].stop()
+    await site[sale_board.LIVE].stop()
 
 
 @web.middleware

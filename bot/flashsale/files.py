@@ -1,4 +1,4 @@
-"""A flash sale as a file: YAML or JSON, read into a plan, with every mistake named in the shop's language."""
+"""A flash sale as plain data, from a file or a form: read into a plan and back, every mistake named in Chinese."""
 
 import json
 from datetime import datetime, timedelta
@@ -6,14 +6,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.flashsale import sales
 from bot.flashsale.sales import ItemPlan, Plan
 from bot.flashsale.terms import SaleInvalid
+from bot.models.sale import Sale, SaleGroup, SaleItem, SaleShare
 from crm import groups
 from crm.base.clock import SHANGHAI
+from crm.models.group import Group
 
 BYTES = 256 * 1024
 Yuan = Annotated[Decimal, Field(ge=0, le=10_000_000, decimal_places=2)]
@@ -139,3 +143,28 @@ async def _group(session: AsyncSession, name: str) -> int:
 
 def _local(at: datetime) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=SHANGHAI)
+
+
+async def told(session: AsyncSession, sale: Sale) -> SaleFile:
+    """A sale as plain data: what a form shows, and what a copy begins with."""
+    chats = {row.id: row.chat_id for row in await session.execute(sa.select(Group.id, Group.chat_id))}
+    shares: dict[int, dict[str, int]] = {}
+    mine = sa.select(SaleShare).join(SaleItem, SaleItem.id == SaleShare.item_id).where(SaleItem.sale_id == sale.id)
+    for one in await session.scalars(mine):
+        shares.setdefault(one.item_id, {})[chats[one.group_id]] = one.stock
+    items = [
+        ItemFile(
+            code=one.code, sku=one.sku, name=one.name, price=Decimal(one.price_fen) / 100,
+            list_price=Decimal(one.list_price_fen) / 100, stock=one.stock, limit_each=one.limit_each,
+            picture=one.picture, shares=shares.get(one.id, {}),
+        )
+        for one in await sales.items_of(session, sale.id)
+    ]  # fmt: skip
+    groups_in = await session.scalars(sa.select(SaleGroup.group_id).where(SaleGroup.sale_id == sale.id))
+    return SaleFile(
+        name=sale.name, opens_at=sale.opens_at, closes_at=sale.closes_at, items=items, early_at=sale.early_at,
+        early_levels=list(sale.early.get("levels", ())), early_tags=list(sale.early.get("tags", ())),
+        groups=[chats[one] for one in groups_in], pay_minutes=max(1, sale.pay_seconds // 60),
+        honours_late=sale.honours_late, announce_hours=Decimal(sale.ahead_seconds) / 3600,
+        groups_only=sale.groups_only, recaps=sale.recaps, series=sale.series,
+    )  # fmt: skip
