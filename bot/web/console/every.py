@@ -22,6 +22,7 @@ from bot.web.console import (
     rfm,
     sale_board,
     sales,
+    rules,
     segments,
     subscriptions,
     tasks,
@@ -51,6 +52,7 @@ ALL: Sequence[Screens] = (
     accounts.SCREENS,
     keys.SCREENS,
     webhooks.SCREENS,
+    rules.SCREENS,
     connections.SCREENS,
     audit.SCREENS,
 )
