@@ -38,14 +38,14 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
     (
         N_("营销"),
         [
-            # campaigns, flash sales
+            Item(N_("活动"), "/console/campaigns", "speakerphone", Right.CONSOLE),
+            Item(N_("秒杀"), "/console/sales", "bolt", Right.CONSOLE),
+            Item(N_("月度总结"), "/console/month", "clipboard-list", Right.CONSOLE),
         ],
     ),
     (
         N_("增长"),
         [
-            Item(N_("活动"), "/console/campaigns", "speakerphone", Right.CONSOLE),
-            Item(N_("秒杀"), "/console/sales", "bolt", Right.CONSOLE),
             Item(N_("老带新"), "/console/referral", "user-plus", Right.CONSOLE),
             Item(N_("订阅"), "/console/subscriptions", "repeat", Right.CONSOLE),
             Item(N_("社群任务"), "/console/tasks", "clipboard-list", Right.CONSOLE),
@@ -64,7 +64,6 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         N_("数据"),
         [
             Item(N_("数据"), "/console/numbers", "chart-bar", Right.CONSOLE),
-            Item(N_("月度总结"), "/console/month", "clipboard-list", Right.CONSOLE),
         ],
     ),
     (
