@@ -18,6 +18,7 @@ from tests.bot.web.staffroom import Browser, Staffroom, open_staffroom
 from tests.bot.web.test_desk_pages import DESK, called
 from tests.bot.web.test_knowledge_pages import FREE
 from tests.bot.web.test_member_pages import member
+from tests.bot.web.test_staff_door import PART
 from tests.browser import CHROMIUM, FLAGS
 
 pytestmark = [
@@ -49,7 +50,7 @@ async def pages(owner: Browser) -> list[str]:
     found = []
     for screens in every.ALL:
         for route in screens.routes():
-            path = re.sub(r"{\w+(:[^}]+)?}", "1", route.path)
+            path = re.sub(PART, lambda part: part[1] or "1", route.path)
             if route.method != "GET" or path.endswith("/live"):
                 continue
             answer = await owner.get(path)

@@ -15,6 +15,7 @@ from crm.sight import Role
 from tests.bot.web.staffroom import Staffroom
 
 PASSWORD = "test-password-1"
+PART = r"{\w+(?::([a-z]+)\|[^}]*|:(?:[^{}]|{[^}]*})+)?}"  # of a route: the first of several words, or any pattern
 
 
 async def hire(room: Staffroom, name: str = "mei", role: Role = Role.MANAGER) -> Account:
@@ -107,12 +108,13 @@ def pages() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("role", [Role.AGENT, Role.AUDITOR])
 async def test_roles_change_only_what_is_theirs(staffroom: Staffroom, role: Role) -> None:
-    """Whoever may not manage is refused every change but of their own account and of talks."""
+    """Whoever may not manage is refused every change but of their own account, of talks and of visits."""
     browser = await staffroom.enter(role)
-    open_ = [("POST", "/console/me"), *([("POST", "/desk")] if role is Role.AGENT else [])]
+    talks = [("POST", "/desk"), ("POST", "/console/follow-ups")] if role is Role.AGENT else []
+    open_ = [("POST", "/console/me"), *talks]
     for method, path in pages():
         if method == "POST" and not any(method == one and path.startswith(start) for one, start in open_):
-            answer = await browser.post(re.sub(r"{\w+(?::([a-z]+)\|[^}]*|:[^}]+)?}", lambda part: part[1] or "1", path))
+            answer = await browser.post(re.sub(PART, lambda part: part[1] or "1", path))
             assert answer.status == 403, path
             assert "权限" in await answer.text()
 
