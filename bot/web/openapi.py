@@ -96,7 +96,8 @@ class _Book:
             told["parameters"] += self._query(call)
         else:
             told["parameters"] += [IDEMPOTENCY]
-            told["requestBody"] = {"required": True, "content": self._json(call.takes, "validation", call.example)}
+            needed = any(one.is_required() for one in call.takes.model_fields.values())  # no body is an empty one
+            told["requestBody"] = {"required": needed, "content": self._json(call.takes, "validation", call.example)}
         told["responses"] = {
             "200": {"description": "done", "content": self._json(call.gives, "serialization")},
             **{str(status): self._refusal(status, told_) for status, told_ in sorted(_refusals(call).items())},

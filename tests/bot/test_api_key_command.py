@@ -3,11 +3,19 @@
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from bot.cli import cli
+from bot.commands import api_keys as api_keys_command
 
 run = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow one the tables cut names short."""
+    monkeypatch.setattr(api_keys_command, "out", Console(width=160, highlight=False, soft_wrap=True))
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from bot.cli import cli
+from bot.commands import subscriptions as subscriptions_command
 from campaigns import subscription_orders, subscriptions
 from campaigns.models.subscription import Mode
 from crm import addresses, identities
@@ -27,6 +29,12 @@ price: 99
 items:
   - {sku: F1, name: 全价猫粮, category: 猫粮, price: 129, quantity: 2}
 """
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow one the tables cut names short."""
+    monkeypatch.setattr(subscriptions_command, "out", Console(width=160, highlight=False, soft_wrap=True))
 
 
 @pytest.fixture

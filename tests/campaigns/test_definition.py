@@ -30,7 +30,7 @@ def told(**more: Any) -> dict[str, Any]:
         ({"audience": None}, ""),
         ({"segment": "老客"}, ""),
         ({"audience": {"is": "gender", "among": ["cat"]}}, "audience.among.0"),
-        ({"messages": []}, "messages"),
+        ({"messages": []}, ""),
         ({"messages": [{"text": "喵" * 1400}]}, "messages.0"),
         ({"starts_at": None}, ""),
         ({"every": "0 10 * * 6"}, ""),

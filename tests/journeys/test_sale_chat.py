@@ -62,6 +62,7 @@ async def test_a_code_of_letters_is_meant_too_and_one_that_ends_like_a_count(sho
                        ("抢KXx3", "冻干 KX × 3"), ("抢 gift 1份", "冻干 GIFT × 1")):  # fmt: skip
         shop.says(chen, line)
         await reads(shop, chen, told)
+        shop.simulator.advance(3)  # lines within two seconds share one window of five answers
 
 
 async def test_of_a_sale_that_is_settled_one_hears_that_it_is_sold_out_or_over(shop: Town) -> None:
