@@ -24,6 +24,14 @@ async def name_of(session: AsyncSession, userid: str) -> str:
     return await session.scalar(sa.select(Staff.name).where(Staff.key == key(userid))) or ""
 
 
+async def names_of(session: AsyncSession, userids: Iterable[str]) -> dict[str, str]:
+    """What customers call them, by userid as it was given; who has no name is called by the userid."""
+    spelled = {one for one in userids if one}
+    rows = await session.execute(sa.select(Staff.key, Staff.name).where(Staff.key.in_({key(one) for one in spelled})))
+    known = {row.key: row.name for row in rows}
+    return {one: known.get(key(one)) or one for one in spelled}
+
+
 async def know(session: AsyncSession, userids: Iterable[str]) -> dict[str, int]:
     """Staff ids by key; userids met for the first time get a row."""
     spelled = {key(userid): userid for userid in userids}

@@ -1,7 +1,7 @@
 """A conversation as it was: what the customer, the bot and people said, what happened, and why the bot said so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -55,7 +55,9 @@ async def read(session: AsyncSession, ticket: Ticket, *, limit: int | None = SHO
         *await _sent(session, ticket.conversation_id, limit),
         *await _steps(session, ticket, limit),
     ]
-    return sorted(found, key=lambda one: (one.at, one.who == "step"))
+    names = await staff.names_of(session, {one.name for one in found})
+    told = [replace(one, name=names[one.name]) if one.name else one for one in found]
+    return sorted(told, key=lambda one: (one.at, one.who == "step"))
 
 
 async def last_question(session: AsyncSession, conversation_id: int) -> str:
@@ -117,7 +119,7 @@ async def _heard(session: AsyncSession, conversation_id: int, limit: int | None)
                 at=row.sent_at,
                 who="staff" if by_staff else "customer",
                 words=words or f"［{texts.KINDS.get(row.kind, '消息')}］",
-                name=await staff.name_of(session, name) or name,
+                name=name,
                 kind=row.kind,
                 why=_why(question),
             )
@@ -184,7 +186,7 @@ async def _steps(session: AsyncSession, ticket: Ticket, limit: int | None) -> Se
             at=row.at,
             who="note" if row.kind is StepKind.NOTED else "step",
             words=row.note,
-            name=await staff.name_of(session, row.by) or row.by,
+            name=row.by,
             step=row.kind,
         )
         for row in reversed(rows.all())

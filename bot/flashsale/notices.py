@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import texts
@@ -11,11 +10,10 @@ from bot.app import App
 from bot.flashsale import announce_words, words
 from bot.flashsale.payments import RefundDue
 from bot.flashsale.waiting import SaleOffered
-from bot.handoff import queue
-from bot.models.conversation import Conversation
 from bot.models.sale import Sale, SaleItem
+from bot.notices import say
 from bot.wecom import lanes
-from bot.wecom.window import MAY_SEND, WINDOW
+from bot.wecom.window import WINDOW
 from campaigns.group_posts import Progress
 from crm.base import outbox
 from crm.base.clock import SHANGHAI
@@ -32,13 +30,13 @@ async def offered(session: AsyncSession, offers: Sequence[SaleOffered], *, publi
             until=f"{one.pay_due_at.astimezone(SHANGHAI):%H:%M}",
             link="".join(f"\n{line}" for line in words.claim_link(public_url, one.no)),
         )
-        await _say(session, one.member_id, said, because=("sale-offer", one.no), until=one.pay_due_at, now=now)
+        await say(session, one.member_id, said, because=("sale-offer", one.no), until=one.pay_due_at, now=now)
 
 
 async def refund_due(session: AsyncSession, due: RefundDue, *, now: datetime) -> None:
     """Whose money came too late hears that it goes back."""
     said = texts.SALE_REFUND.format(yuan=words.yuan(due.paid_fen))
-    await _say(session, due.member_id, said, because=("sale-refund", due.payment_id), until=now + WINDOW, now=now)
+    await say(session, due.member_id, said, because=("sale-refund", due.payment_id), until=now + WINDOW, now=now)
 
 
 async def unsent(session: AsyncSession, found: Sequence[tuple[Sale, Progress]], *, app: App, now: datetime) -> None:
@@ -59,24 +57,4 @@ async def looked_at(
     """Who had to wait until somebody had looked hears what came of it."""
     said = (texts.SALE_ADMITTED if admitted else texts.SALE_TURNED_AWAY).format(sale=sale.name)
     for one in member_ids:
-        await _say(session, one, said, because=("sale-newcomer", sale.id, one, admitted), until=now + WINDOW, now=now)
-
-
-async def _say(
-    session: AsyncSession, member_id: int, said: str, *, because: tuple[object, ...], until: datetime, now: datetime
-) -> None:
-    conversation = await session.scalar(
-        sa.select(Conversation)
-        .where(
-            Conversation.member_id == member_id,
-            Conversation.last_customer_at > now - WINDOW,
-            sa.or_(Conversation.service_state.is_(None), Conversation.service_state.in_(MAY_SEND - {None})),
-        )
-        .order_by(Conversation.last_customer_at.desc())
-        .limit(1)
-    )
-    if conversation is None:
-        return
-    payload = {"msgtype": "text", "text": {"content": said}}
-    message = lanes.kf_message(queue.address(conversation), payload, because=because, deadline=until)
-    await outbox.put(session, [message], now=now)
+        await say(session, one, said, because=("sale-newcomer", sale.id, one, admitted), until=now + WINDOW, now=now)
