@@ -30,6 +30,7 @@ from bot.commands import (
     tasks,
     webhooks,
 )
+from bot.commands.database import with_session
 from bot.commands.loyalty import loyalty_command
 from bot.commands.rfm import rfm_command
 from bot.commands.segments import segment_command
@@ -38,9 +39,8 @@ from bot.commands.words import words_command
 from bot.faq import cli as faq_cli
 from bot.faq import trial
 from bot.faq.matcher import Matcher
-from bot.settings import Settings, WrongSettings, read_settings
+from bot.settings import WrongSettings, read_settings
 from crm.base.clock import SystemClock, local_day
-from crm.base.db import open_sessions
 from crm.base.peers import AlreadyRunning
 
 cli = typer.Typer(help="思域 Siyu：企业微信私域的机器人、会员与活动", no_args_is_help=True, add_completion=False)
@@ -150,23 +150,12 @@ def ask(
 @cli.command()
 def doctor() -> None:
     """Look for what is stuck or inconsistent; ends with status 1 when something needs a person."""
-    settings = read_settings()
-    found = asyncio.run(_examine(settings))
+    found = with_session(lambda session: doctor_rules.examine(session, now=SystemClock().now()), writes=False)
     for line in found:
         out.print(f"[red]✗[/] {line}")
     if found:
         raise typer.Exit(1)
     out.print("[green]✓[/] 一切正常")
-
-
-async def _examine(settings: Settings) -> list[str]:
-    sessions = open_sessions(settings.database_url)
-    now = SystemClock().now()
-    try:
-        async with sessions.read() as session:
-            return await doctor_rules.examine(session, now=now)
-    finally:
-        await sessions.close()
 
 
 def _say(text: str) -> None:

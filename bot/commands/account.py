@@ -1,6 +1,5 @@
 """`siyu account …` and `siyu audit`: who may sign in to the staff's browser, and the log of what was done there."""
 
-import asyncio
 import getpass
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,13 +11,12 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.access import accounts, audit
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from bot.web.formats import full
 from bot.web.language import translations
 from bot.web.names import ROLES
 from bot.web.refusals import in_words
 from crm.base.clock import SystemClock
-from crm.base.db import open_sessions
 from crm.base.errors import ShopError
 from crm.sight import Role
 
@@ -145,18 +143,9 @@ def _password(from_stdin: bool) -> str:
 
 def _change(work: Callable[[AsyncSession], Awaitable[str]]) -> None:
     try:
-        said = asyncio.run(_in_one_transaction(work))
+        said = with_session(work)
     except ShopError as refusal:
         out.print(in_words(refusal, translations("zh")), style="red", markup=False)
         raise typer.Exit(1) from None
     if said:
         out.print(said, markup=False)
-
-
-async def _in_one_transaction(work: Callable[[AsyncSession], Awaitable[str]]) -> str:
-    sessions = open_sessions(read_settings().database_url)
-    try:
-        async with sessions.begin() as session:
-            return await work(session)
-    finally:
-        await sessions.close()

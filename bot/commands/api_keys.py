@@ -1,6 +1,5 @@
 """`siyu api-key …`: keys to the HTTP API, made with the scopes they need, seen once, taken back."""
 
-import asyncio
 import getpass
 import secrets
 from collections.abc import Awaitable, Callable
@@ -14,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import api_keys
 from bot.api_keys import EVERY_SCOPE, KeyNameTaken, KeyNotFound, KeyWrong, Made
+from bot.commands.database import with_session
 from bot.models.api import ApiKey, Scope
 from bot.settings import Settings, read_settings
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 from crm.base.secrets import Vault
 
 cli = typer.Typer(help="HTTP API 的钥匙：建、看、收回", no_args_is_help=True)
@@ -98,17 +97,11 @@ def _when(at: datetime | None) -> str:
 def _with_session(
     work: Callable[[AsyncSession, datetime, Settings], Awaitable[Found]], *, writes: bool = True
 ) -> Found:
-    async def run() -> Found:
-        settings = read_settings()
-        sessions = open_sessions(settings.database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await work(session, SystemClock().now(), settings)
-        finally:
-            await sessions.close()
-
+    settings = read_settings()
     try:
-        return asyncio.run(run())
+        return with_session(
+            lambda session: work(session, SystemClock().now(), settings), writes=writes, settings=settings
+        )
     except KeyNameTaken as no:
         _fail(f"已经有过叫“{no.name}”的钥匙，换个名字。")
     except KeyNotFound as no:

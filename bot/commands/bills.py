@@ -1,6 +1,5 @@
 """`siyu bills …`: money that fits no claim of a flash sale, and what a person says it was for."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, NoReturn, TypeVar
@@ -10,14 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.commands.database import with_session
 from bot.flashsale import bills
 from bot.flashsale.terms import BillNotFound, ClaimNotFound
 from bot.flashsale.words import yuan
 from bot.models.bill import StrayBill
 from bot.models.sale import PaymentOutcome
-from bot.settings import read_settings
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 
 cli = typer.Typer(help="收款里对不上任何一单的钱：看一看，归到一单，或说明不是秒杀的", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -71,16 +69,8 @@ def other(transaction: Transaction, what: Annotated[str, typer.Argument(help="�
 
 
 def _with_session(work: Callable[[AsyncSession, datetime], Awaitable[Found]]) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() as session:
-                return await work(session, SystemClock().now())
-        finally:
-            await sessions.close()
-
     try:
-        return asyncio.run(run())
+        return with_session(lambda session: work(session, SystemClock().now()))
     except BillNotFound as no:
         _fail(f"没有在等的收款 {no.transaction_id}")
     except ClaimNotFound as no:

@@ -1,6 +1,5 @@
 """`siyu campaigns summary`: what a month of campaigns cost and brought, on the screen or as a file."""
 
-import asyncio
 import re
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,11 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bot import month_words
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from campaigns import month_reports
 from campaigns.month_reports import Month
 from crm.base.clock import SystemClock, local_day
-from crm.base.db import open_sessions
 
 out = Console(highlight=False)
 
@@ -28,7 +26,7 @@ def summary_command(
     first_day = _first_day(month)
     if file is not None and file.suffix not in {".xlsx", ".md"}:
         raise typer.BadParameter("文件名以 .xlsx 或 .md 结尾")
-    found = asyncio.run(_read(first_day))
+    found = with_session(lambda session: month_reports.summary(session, first_day), writes=False)
     if file is not None:
         said = month_words.as_workbook(found) if file.suffix == ".xlsx" else month_words.as_markdown(found).encode()
         try:
@@ -52,15 +50,6 @@ def _first_day(month: str) -> date:
     if first > today:
         raise typer.BadParameter(f"{month} 还没有到")
     return first
-
-
-async def _read(first_day: date) -> Month:
-    sessions = open_sessions(read_settings().database_url)
-    try:
-        async with sessions.read() as session:
-            return await month_reports.summary(session, first_day)
-    finally:
-        await sessions.close()
 
 
 def _show(month: Month) -> None:

@@ -1,6 +1,5 @@
 """`siyu campaigns …`: campaigns as files, and what runs: list, show, pause, resume, cancel, answer, calendar."""
 
-import asyncio
 import getpass
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.commands.campaign_month import summary_command
+from bot.commands.database import with_session
 from bot.settings import Settings, campaign_review, read_settings
 from bot.web.campaign_names import DELIVERY, RUN_STATUS, STATUS
 from bot.web.campaign_names import reason as _reason
@@ -24,7 +24,6 @@ from campaigns.files import Change, File, Step
 from campaigns.models.campaign import Campaign, CampaignStatus
 from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 from crm.base.errors import ShopError
 
 cli = typer.Typer(help="活动：文件、状态、暂停、日历、月度总结", no_args_is_help=True)
@@ -297,17 +296,11 @@ def _do(name: str, verb: Callable[[AsyncSession, Campaign, datetime], Awaitable[
 def _with_session(
     work: Callable[[AsyncSession, datetime, Settings], Awaitable[Found]], *, writes: bool = True
 ) -> Found:
-    async def run() -> Found:
-        settings = read_settings()
-        sessions = open_sessions(settings.database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await work(session, SystemClock().now(), settings)
-        finally:
-            await sessions.close()
-
+    settings = read_settings()
     try:
-        return asyncio.run(run())
+        return with_session(
+            lambda session: work(session, SystemClock().now(), settings), writes=writes, settings=settings
+        )
     except CampaignNotFound as no:
         words = f"没有叫“{no.campaign}”的活动"
     except RunNotFound as no:

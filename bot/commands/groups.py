@@ -1,6 +1,5 @@
 """`siyu groups …`: the customer groups, and our tags on them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, NoReturn, TypeVar
 
@@ -9,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from crm import groups
-from crm.base.db import open_sessions
 
 cli = typer.Typer(help="客户群：有哪些、群主是谁，给群打标签", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -23,7 +21,7 @@ Word = Annotated[str, typer.Argument(help="标签，最多 40 个字")]
 @cli.command(name="list")
 def list_all() -> None:
     """Every living group: owner, members, tags."""
-    found = _with_session(groups.living, writes=False)
+    found = with_session(groups.living, writes=False)
     table = Table("群", "群主", "会员（人）", "标签", "chat_id")
     for one in found:
         table.add_row(
@@ -38,14 +36,14 @@ def tag(name: Name, word: Word) -> None:
     word = word.strip()
     if not 0 < len(word) <= 40:
         _fail("标签要 1 到 40 个字。")
-    is_new = _with_session(lambda session: _on_the_one(session, name, word, groups.tag))
+    is_new = with_session(lambda session: _on_the_one(session, name, word, groups.tag))
     out.print(f"{name}：{'打上' if is_new else '已经有'}标签“{word}”", markup=False)
 
 
 @cli.command()
 def untag(name: Name, word: Word) -> None:
     """Take a tag off a group."""
-    was = _with_session(lambda session: _on_the_one(session, name, word.strip(), groups.untag))
+    was = with_session(lambda session: _on_the_one(session, name, word.strip(), groups.untag))
     out.print(f"{name}：{'摘下了' if was else '没有'}标签“{word}”", markup=False)
 
 
@@ -56,18 +54,6 @@ async def _on_the_one(
     if len(found) != 1:
         _fail(f"有 {len(found)} 个群都叫“{name}”，请写 chat_id" if found else f"没有群“{name}”")
     return await verb(session, found[0].id, word)
-
-
-def _with_session(work: Callable[[AsyncSession], Awaitable[Found]], *, writes: bool = True) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await work(session)
-        finally:
-            await sessions.close()
-
-    return asyncio.run(run())
 
 
 def _fail(sentence: str) -> NoReturn:

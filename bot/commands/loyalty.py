@@ -1,9 +1,7 @@
 """`siyu loyalty [FILE]`: the rules of points and levels in force, and new ones from a JSON file."""
 
-import asyncio
 import getpass
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from crm import level_programme, loyalty_rules
 from crm.base.clock import SystemClock
-from crm.base.db import open_sessions
 from crm.level_programme import ProgrammeTold
 from crm.loyalty_rules import RulesWrong
 from crm.models.loyalty import Level
@@ -43,11 +40,11 @@ def loyalty_command(
     if file is not None:
         told = _read(file)
         try:
-            asyncio.run(_in_one_transaction(lambda session: _set(session, told)))
+            with_session(lambda session: _set(session, told))
         except RulesWrong as wrong:
             _refuse(wrong)
         out.print("规则已生效；已经发出的积分不变，等级在一分钟内按新规则重新看一遍。")
-    points, ladder = asyncio.run(_in_one_transaction(_look))
+    points, ladder = with_session(_look)
     _show(points, ladder)
 
 
@@ -92,12 +89,3 @@ def _show(points: PointRules | None, ladder: list[tuple[Level, int]]) -> None:
         benefits = json.dumps(level.benefits, ensure_ascii=False) if level.benefits else ""
         table.add_row(level.name, f"{level.threshold_fen / 100:,.2f}", f"{members:,}", benefits)
     out.print(table)
-
-
-async def _in_one_transaction(work: Callable[[AsyncSession], Awaitable[Found]]) -> Found:
-    sessions = open_sessions(read_settings().database_url)
-    try:
-        async with sessions.begin() as session:
-            return await work(session)
-    finally:
-        await sessions.close()

@@ -1,9 +1,7 @@
 """`siyu member …`: one person's card; all that is stored about them, to hand over or to erase; what goes by age."""
 
-import asyncio
 import getpass
 import json
-from collections.abc import Awaitable, Callable
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
@@ -16,11 +14,12 @@ from rich.table import Table
 from bot import privacy as everything
 from bot import retention as shelves
 from bot.commands import member_card
+from bot.commands.database import with_sessions
 from bot.privacy import EVERYTHING
 from bot.settings import Settings, read_settings
 from crm import card, lookup, phones, privacy, sight, tombstones
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import Sessions, open_sessions
+from crm.base.db import Sessions
 from crm.base.errors import Busy
 from crm.base.secrets import Vault
 from crm.card import Card
@@ -51,7 +50,7 @@ def show_card(
 ) -> None:
     """A member's card: who, how they stand and why, what they bought, what happened."""
     settings, now = read_settings(), SystemClock().now()
-    member, vault = _run(settings, lambda sessions: _find(sessions, who, settings)), _vault(settings)
+    member, vault = with_sessions(lambda sessions: _find(sessions, who, settings), settings), _vault(settings)
 
     async def look(sessions: Sessions) -> Card:
         async with sessions.read() as session:
@@ -64,10 +63,10 @@ def show_card(
             by = getpass.getuser()
             return await sight.reveal(session, vault, member.id, role=role, userid=by, because=reveal, now=now)
 
-    member_card.show(out, _run(settings, look))
+    member_card.show(out, with_sessions(look, settings))
     if reveal:
         try:
-            out.print("明文手机号：" + "、".join(_run(settings, plain)))
+            out.print("明文手机号：" + "、".join(with_sessions(plain, settings)))
         except MayNotReveal:
             _fail("这个角色不能看明文手机号。")
 
@@ -80,9 +79,11 @@ def export(
 ) -> None:
     """Everything that is stored about a member, as readable JSON; phone numbers in plain text, which is logged."""
     settings = read_settings()
-    member = _run(settings, lambda sessions: _find(sessions, who, settings))
+    member = with_sessions(lambda sessions: _find(sessions, who, settings), settings)
     target = file or Path(f"{member.code}.json")
-    told = _run(settings, lambda sessions: _export(sessions, member, _vault(settings), by=by or getpass.getuser()))
+    told = with_sessions(
+        lambda sessions: _export(sessions, member, _vault(settings), by=by or getpass.getuser()), settings
+    )
     target.touch(mode=0o600)
     target.write_text(json.dumps(told, ensure_ascii=False, indent=2, default=_plain) + "\n", encoding="utf-8")
     rows = sum(len(section["rows"]) for section in told["sections"])
@@ -101,16 +102,16 @@ def erase(
 ) -> None:
     """Erase a member, all merged ones with them. Without --yes: what would go, and what stays and why."""
     settings = read_settings()
-    member = _run(settings, lambda sessions: _find(sessions, who, settings))
+    member = with_sessions(lambda sessions: _find(sessions, who, settings), settings)
     if not yes:
-        _show_lines(_run(settings, lambda sessions: _plan(sessions, member.id)))
+        _show_lines(with_sessions(lambda sessions: _plan(sessions, member.id), settings))
         out.print("以上是会发生的事，现在什么都没有动。确定要抹除就加 --yes，抹除以后没有办法恢复。", soft_wrap=True)
         return
     now = SystemClock().now()
     try:
-        made = _run(
-            settings,
+        made = with_sessions(
             lambda sessions: everything.erase(sessions, member.id, by=by or getpass.getuser(), reason=reason, now=now),
+            settings,
         )
     except PersonErased:
         _fail("这位会员的资料已经抹除过了。")
@@ -139,7 +140,7 @@ def show_receipt(
             keys = lookup.keys_for(identity, _vault(settings)) if identity else []
             return found, found is not None and await tombstones.matches(session, found.proof, keys)
 
-    found, matches = _run(settings, look)
+    found, matches = with_sessions(look, settings)
     if found is None:
         _fail(f"没有回执 {number}。")
     out.print_json(json.dumps(_receipt(found), ensure_ascii=False))
@@ -159,13 +160,13 @@ def retention(yes: Yes = False) -> None:
             return await shelves.count(session, settings.kept, now=now)
 
     table = Table("", "保留多少天", "已经过期")
-    for title, (kept, rows) in _run(settings, count).items():
+    for title, (kept, rows) in with_sessions(count, settings).items():
         table.add_row(title, f"{kept.days:,}", f"{rows:,}")
     out.print(table)
     if not yes:
         out.print("现在什么都没有动；服务每天夜里会自己清理，要现在清理就加 --yes。", soft_wrap=True)
         return
-    gone = _run(settings, lambda sessions: shelves.clear(sessions, settings.kept, now=now))
+    gone = with_sessions(lambda sessions: shelves.clear(sessions, settings.kept, now=now), settings)
     out.print(f"清理了 {sum(gone.values()):,} 条。")
 
 
@@ -223,17 +224,6 @@ def _plain(value: Any) -> Any:
 
 def _vault(settings: Settings) -> Vault | None:
     return Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None
-
-
-def _run(settings: Settings, body: Callable[[Sessions], Awaitable[Found]]) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(settings.database_url)
-        try:
-            return await body(sessions)
-        finally:
-            await sessions.close()
-
-    return asyncio.run(run())
 
 
 def _fail(sentence: str) -> NoReturn:

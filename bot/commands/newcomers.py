@@ -1,6 +1,5 @@
 """`siyu newcomers …`: new faces that came to a sale in a burst, looked at by a person."""
 
-import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -12,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.commands.database import with_session
 from bot.flashsale import newcomers, notices, sales
 from bot.flashsale.newcomers import Flagged
 from bot.flashsale.terms import SaleNotFound
 from bot.settings import read_settings
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 from crm.models.member import Member
 
 cli = typer.Typer(help="秒杀里扎堆来的新面孔：看证据，放行或不放行", no_args_is_help=True)
@@ -89,16 +88,8 @@ async def _ids(session: AsyncSession, codes: list[str] | None) -> list[int] | No
 
 
 def _with_session(work: Callable[[AsyncSession, datetime], Awaitable[Found]]) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() as session:
-                return await work(session, SystemClock().now())
-        finally:
-            await sessions.close()
-
     try:
-        return asyncio.run(run())
+        return with_session(lambda session: work(session, SystemClock().now()))
     except SaleNotFound as no:
         _fail(f"没有秒杀 {no.sale}")
 

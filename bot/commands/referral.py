@@ -1,6 +1,5 @@
 """`siyu referral …`: programmes of 老带新, what they bring and cost, what looks odd, and cash that has to be paid."""
 
-import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -12,14 +11,13 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import referral_words as words
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from bot.texts import yuan
 from campaigns import referral_checks, referral_programmes, referral_reports, referral_rewards
 from campaigns.models.referral import ReferralInvitation, ReferralProgramme
 from campaigns.referral_facts import ProgrammeNotFound, ReviewNotOpen, RewardNotToDo
 from campaigns.referral_reports import Figures
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 
 cli = typer.Typer(help="老带新：进度、成本、要复核的、要转账的", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -177,16 +175,8 @@ def _yuan(fen: int | None) -> str:
 
 
 def _with_session(work: Callable[[AsyncSession, datetime], Awaitable[Found]], *, writes: bool = True) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await work(session, SystemClock().now())
-        finally:
-            await sessions.close()
-
     try:
-        return asyncio.run(run())
+        return with_session(lambda session: work(session, SystemClock().now()), writes=writes)
     except ProgrammeNotFound as no:
         _fail(f"没有叫“{no.name}”的老带新活动")
     except ReviewNotOpen as no:

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.commands.database import with_session
 from bot.settings import read_settings, rfm_rule
 from crm import members, rfm, rfm_history
 from crm.base.clock import SystemClock, local_day
-from crm.base.db import open_sessions
 from crm.models.rfm import Segment, Tier
 from crm.rfm import DayNotOver
 from crm.rfm_history import CellResult, Matrix, SnapshotNotFound
@@ -60,10 +60,11 @@ def rfm_command(
         elif why:
             _explain(why)
         elif back_test:
-            _show_back_test(_with_session(_tested(day, back_test)), day, back_test)
+            _show_back_test(with_session(_tested(day, back_test), writes=False), day, back_test)
         elif compare is not None:
             earlier = compare.date()
-            _show_matrix(_with_session(lambda session: rfm_history.matrix(session, earlier, day)), earlier, day)
+            moves = with_session(lambda session: rfm_history.matrix(session, earlier, day), writes=False)
+            _show_matrix(moves, earlier, day)
         else:
             _refresh(day, out_file)
     except ColumnsMissing as refused:
@@ -100,7 +101,7 @@ def _refresh(day: date, out_file: Path | None) -> None:
         snapshot = await rfm.refresh(session, as_of=day, rule=rule, now=SystemClock().now(), from_scratch=True)
         return snapshot.members, snapshot.moved, scored_rows(await population(session, day, rule), rule)
 
-    scored, moved, rows = _with_session(refresh, writes=True)
+    scored, moved, rows = with_session(refresh)
     if out_file is not None:
         write_scores(out_file, rows)
     out.print(f"{day}：{scored:,} 位会员得分，其中 {moved:,} 位和上一次快照不同。", highlight=False, soft_wrap=True)
@@ -117,7 +118,7 @@ def _explain(code: str) -> None:
             return [f"{member.name or member.code}：没有分。最近没有算数的订单，或者还没有打过分。"]
         return [f"{member.name or member.code}：{standing.score}", *standing.reasons]
 
-    lines = _with_session(explain)
+    lines = with_session(explain, writes=False)
     if lines is None:
         _fail(f"没有会员号是 {code} 的会员")
     for line in lines or ():
@@ -176,18 +177,6 @@ def _show_matrix(moves: Matrix, earlier: date, later: date) -> None:
 def _in_two_lines(place: Segment | None) -> str:
     """Ten columns fit a terminal of 80 only when their heads are narrow: 重要 over 价值."""
     return f"{place.value[:2]}\n{place.value[2:]}" if place else "无分"
-
-
-def _with_session(body: Callable[[AsyncSession], Awaitable[Found]], *, writes: bool = False) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await body(session)
-        finally:
-            await sessions.close()
-
-    return asyncio.run(run())
 
 
 def _yuan(fen: int) -> str:

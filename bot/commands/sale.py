@@ -1,6 +1,5 @@
 """`siyu sale …`: flash sales from files, announced and closed, how they stand, and refunds that were made."""
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.commands.database import with_session
 from bot.flashsale import announce_words, announcing, board, payments, sales
 from bot.flashsale import files as sale_files
 from bot.flashsale.announce_words import Outlook
@@ -23,7 +23,6 @@ from campaigns.group_posts import Progress
 from campaigns.models.campaign import DeliveryStatus
 from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 
 cli = typer.Typer(help="秒杀：从文件建一场，公布、结束、看进度，记下退了的款", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -188,16 +187,8 @@ def _yuan(fen: int) -> str:
 
 
 def _with_session(work: Callable[[AsyncSession, datetime], Awaitable[Found]], *, writes: bool = True) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await work(session, SystemClock().now())
-        finally:
-            await sessions.close()
-
     try:
-        return asyncio.run(run())
+        return with_session(lambda session: work(session, SystemClock().now()), writes=writes)
     except SaleNotFound as no:
         _fail(f"没有秒杀 {no.sale}")
     except SaleInvalid as no:

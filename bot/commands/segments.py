@@ -1,6 +1,5 @@
 """`siyu segment FILE`: how many members satisfy a condition, who for example, and why somebody does not."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from crm import conditions, members, segment_words, segments
 from crm.base.clock import SystemClock
-from crm.base.db import open_sessions
 from crm.conditions import Condition, DefinitionWrong
 from crm.segments import Preview, Step, Verdict
 
@@ -33,9 +32,9 @@ def segment_command(
         raise typer.Exit(2)
     condition = _read(file)
     if why:
-        _tell(asyncio.run(_explain(condition, why)), why)
+        _tell(with_session(lambda session: _explain(session, condition, why), writes=False), why)
     else:
-        _show(*asyncio.run(_look(condition)))
+        _show(*with_session(lambda session: _look(session, condition), writes=False))
 
 
 def _read(file: Path) -> Condition:
@@ -50,27 +49,18 @@ def _read(file: Path) -> Condition:
     raise typer.Exit(2)
 
 
-async def _look(condition: Condition) -> tuple[str, Preview, list[Step]]:
-    sessions, now = open_sessions(read_settings().database_url), SystemClock().now()
-    try:
-        async with sessions.read() as session:
-            words = segment_words.in_words(condition, await segment_words.names_in(session, condition))
-            found = await segments.preview(session, condition, now=now)
-            return words, found, await segments.funnel(session, condition, now=now)
-    finally:
-        await sessions.close()
+async def _look(session: AsyncSession, condition: Condition) -> tuple[str, Preview, list[Step]]:
+    now = SystemClock().now()
+    words = segment_words.in_words(condition, await segment_words.names_in(session, condition))
+    found = await segments.preview(session, condition, now=now)
+    return words, found, await segments.funnel(session, condition, now=now)
 
 
-async def _explain(condition: Condition, code: str) -> Verdict | None:
-    sessions = open_sessions(read_settings().database_url)
-    try:
-        async with sessions.read() as session:
-            member = await members.find_by_code(session, code)
-            if member is None:
-                return None
-            return await segments.explain(session, condition, member.id, now=SystemClock().now())
-    finally:
-        await sessions.close()
+async def _explain(session: AsyncSession, condition: Condition, code: str) -> Verdict | None:
+    member = await members.find_by_code(session, code)
+    if member is None:
+        return None
+    return await segments.explain(session, condition, member.id, now=SystemClock().now())
 
 
 def _show(words: str, found: Preview, steps: list[Step]) -> None:

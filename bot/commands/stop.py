@@ -1,18 +1,15 @@
 """`siyu stop` and `siyu resume`: the emergency brake over all marketing, from a terminal."""
 
-import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from campaigns import brakes
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 
 out = Console(highlight=False)
 
@@ -29,7 +26,7 @@ def stop_command(reason: Annotated[str, typer.Argument(help="为什么停，给�
         since = found.stopped_at.astimezone(SHANGHAI)
         return f"已经停着了：{since:%m-%d %H:%M} 由 {found.stopped_by} 停止。{found.reason}"
 
-    out.print(asyncio.run(_in_one_transaction(stop)), markup=False)
+    out.print(with_session(stop), markup=False)
 
 
 def resume_command() -> None:
@@ -39,13 +36,4 @@ def resume_command() -> None:
         was_on = await brakes.resume(session, by=getpass.getuser(), now=SystemClock().now())
         return "营销发送已恢复。每条消息发出前仍会再过一次闸门。" if was_on else "没有停着，不用恢复。"
 
-    out.print(asyncio.run(_in_one_transaction(resume)), markup=False)
-
-
-async def _in_one_transaction(work: Callable[[AsyncSession], Awaitable[str]]) -> str:
-    sessions = open_sessions(read_settings().database_url)
-    try:
-        async with sessions.begin() as session:
-            return await work(session)
-    finally:
-        await sessions.close()
+    out.print(with_session(resume), markup=False)

@@ -1,6 +1,5 @@
 """`siyu subscriptions …`: plans from files, what is due and which way its reminders went, stock ahead, parcels."""
 
-import asyncio
 import csv
 import getpass
 import json
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.commands.database import with_session
 from bot.settings import read_settings
 from bot.subscribing import shipping, ways, words
 from bot.subscribing.shipping import Parcel
@@ -26,7 +26,6 @@ from campaigns.subscription_plans import Item, PlanDraft
 from campaigns.subscription_reports import DueLine, Week
 from campaigns.subscription_terms import PlanFixed, PlanNotFound
 from crm.base.clock import SystemClock, local_day
-from crm.base.db import open_sessions
 from crm.base.secrets import Vault
 
 cli = typer.Typer(help="订阅：套餐、到期和提醒、备货预测、发货单", no_args_is_help=True)
@@ -207,16 +206,8 @@ def _read(file: Path) -> PlanDraft:
 
 
 def _with_session(work: Callable[[AsyncSession, datetime], Awaitable[Found]], *, writes: bool = True) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await work(session, SystemClock().now())
-        finally:
-            await sessions.close()
-
     try:
-        return asyncio.run(run())
+        return with_session(lambda session: work(session, SystemClock().now()), writes=writes)
     except PlanNotFound as no:
         _fail(f"没有叫“{no.key}”的套餐")
     except PlanFixed as no:

@@ -1,6 +1,5 @@
 """`siyu tasks …`: community tasks as they stand, and reviews that wait for somebody to look."""
 
-import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.settings import read_settings
+from bot.commands.database import with_session
 from campaigns.models.review import ReviewPicture, ReviewStatus, TaskReview
 from campaigns.models.task import CommunityTask, TaskKind
 from campaigns.tasks import entries, reviews, store
@@ -20,7 +19,6 @@ from campaigns.tasks.definition import Vote
 from campaigns.tasks.reviews import ReasonMissing, ReviewIsDecided, ReviewNotFound
 from campaigns.tasks.store import TaskNotFound
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import open_sessions
 from crm.base.errors import ShopError
 
 cli = typer.Typer(help="社群任务：看进展、投票结果，审晒单，提前结束", no_args_is_help=True)
@@ -158,16 +156,8 @@ def _when(at: datetime | None) -> str:
 
 
 def _with_session(work: Callable[[AsyncSession, datetime], Awaitable[Found]], *, writes: bool = True) -> Found:
-    async def run() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            async with sessions.begin() if writes else sessions.read() as session:
-                return await work(session, SystemClock().now())
-        finally:
-            await sessions.close()
-
     try:
-        return asyncio.run(run())
+        return with_session(lambda session: work(session, SystemClock().now()), writes=writes)
     except TaskNotFound as no:
         words = f"没有叫“{no.key}”的任务"
     except ReviewNotFound as no:

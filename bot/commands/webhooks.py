@@ -1,6 +1,5 @@
 """`siyu webhooks …`: addresses that hear of our events: added, tried, their log, and what to send again."""
 
-import asyncio
 import getpass
 import json
 import secrets
@@ -14,6 +13,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outward
+from bot.commands.database import with_sessions
 from bot.models.webhook import DeliveryState, WebhookAttempt
 from bot.settings import Settings, read_settings
 from bot.webhooks import addresses, endpoints, trying
@@ -21,7 +21,7 @@ from bot.webhooks.addresses import AddressRefused
 from bot.webhooks.courier import Answer, courier
 from bot.webhooks.endpoints import Added, Logged, Standing, WebhookNameTaken, WebhookNotFound, WebhookWrong
 from crm.base.clock import SHANGHAI, SystemClock
-from crm.base.db import Sessions, open_sessions
+from crm.base.db import Sessions
 from crm.base.secrets import Vault
 
 cli = typer.Typer(help="webhook：把发生的事告诉别的系统", no_args_is_help=True)
@@ -188,16 +188,9 @@ def _with_session(
 
 
 def _run(work: Callable[[Sessions, Settings], Awaitable[Found]]) -> Found:
-    async def run() -> Found:
-        settings = read_settings()
-        sessions = open_sessions(settings.database_url)
-        try:
-            return await work(sessions, settings)
-        finally:
-            await sessions.close()
-
+    settings = read_settings()
     try:
-        return asyncio.run(run())
+        return with_sessions(lambda sessions: work(sessions, settings), settings)
     except WebhookNotFound as no:
         _fail(f"没有叫“{no.name}”的 webhook。")
     except WebhookNameTaken as no:

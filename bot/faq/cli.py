@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.commands.database import with_sessions
 from bot.faq import articles, learning, publish, regression, semantic, store, transfer, trial
 from bot.faq.articles import Article, BadArticle, Loaded
 from bot.faq.files import BadFile
@@ -267,16 +268,8 @@ def _table(verdicts: list[Verdict] | tuple[Verdict, ...]) -> Table:
 
 def _run(work: Callable[[Sessions], Awaitable[Found]]) -> Found:
     """Do it with the shop's database; a refusal is a sentence and status 1."""
-
-    async def opened() -> Found:
-        sessions = open_sessions(read_settings().database_url)
-        try:
-            return await work(sessions)
-        finally:
-            await sessions.close()
-
     try:
-        return asyncio.run(opened())
+        return with_sessions(work)
     except (ShopError, BadFile) as refusal:
         Console(stderr=True).print(_sentence(refusal), style="red", highlight=False, soft_wrap=True)
         if isinstance(refusal, MadeWorse):
