@@ -160,7 +160,22 @@ class Delivery(Base):
     sent_at: Mapped[datetime | None]
 
 
-class Broadcast(Base):
+class Asking:
+    """What a mass-send task goes through with the staff who confirm it, to customers and into groups alike."""
+
+    status: Mapped[BroadcastStatus]
+    outbox_key: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    msgid: Mapped[str | None] = mapped_column(sa.String(200), unique=True)
+    waiting_since: Mapped[datetime]
+    asked_at: Mapped[datetime | None]
+    confirmed_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    reminders: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
+    poll_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(default="")
+
+
+class Broadcast(Asking, Base):
     """One mass-send task of one sender: one content for at most 10,000 customers."""
 
     __tablename__ = "broadcasts"
@@ -180,16 +195,6 @@ class Broadcast(Base):
     staff_id: Mapped[int] = mapped_column(sa.ForeignKey("staff.id"))
     variant: Mapped[int] = mapped_column(sa.SmallInteger)
     tier: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    status: Mapped[BroadcastStatus]
-    outbox_key: Mapped[str] = mapped_column(sa.String(64), unique=True)
-    msgid: Mapped[str | None] = mapped_column(sa.String(200), unique=True)
-    waiting_since: Mapped[datetime]
-    asked_at: Mapped[datetime | None]
-    confirmed_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
-    reminders: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
-    poll_at: Mapped[datetime | None]
-    error: Mapped[str] = mapped_column(default="")
 
 
 class Copy(Base):

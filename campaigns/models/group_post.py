@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campaigns.models.campaign import BroadcastStatus, DeliveryStatus
+from campaigns.models.campaign import Asking, DeliveryStatus
 from crm.base.db import Base
 
 
@@ -43,8 +43,8 @@ class GroupPost(Base):
     ended_at: Mapped[datetime | None]
 
 
-class GroupTask(Base):
-    """One mass-send task of one owner: one content for some of their groups. Its columns are a broadcast's."""
+class GroupTask(Asking, Base):
+    """One mass-send task of one owner: one content for some of their groups."""
 
     __tablename__ = "group_tasks"
     __table_args__ = (
@@ -63,16 +63,6 @@ class GroupTask(Base):
     staff_id: Mapped[int] = mapped_column(sa.ForeignKey("staff.id"))
     variant: Mapped[int] = mapped_column(sa.SmallInteger)
     url: Mapped[str] = mapped_column(default="")
-    status: Mapped[BroadcastStatus]
-    outbox_key: Mapped[str] = mapped_column(sa.String(64), unique=True)
-    msgid: Mapped[str | None] = mapped_column(sa.String(200), unique=True)
-    waiting_since: Mapped[datetime]
-    asked_at: Mapped[datetime | None]
-    confirmed_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
-    reminders: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
-    poll_at: Mapped[datetime | None]
-    error: Mapped[str] = mapped_column(default="")
 
 
 class GroupCopy(Base):
