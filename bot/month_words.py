@@ -12,7 +12,7 @@ from campaigns.month_rules import CampaignMonth, Suggestion
 
 SUGGESTIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "loses_money": lambda one: (
-        f"投入 {money(one['cost_fen'])} 元，比对照组多卖 {money(one['more_fen'])} 元，回报 {one['roi']:+.0%}："
+        f"投入 {money(one['cost_fen'])} 元，比对照组{_more_or_less(one['more_fen'])}，回报 {one['roi']:+.0%}："
         "减小让利，或者只发给更可能买的人群"
     ),
     "does_harm": lambda one: f"收到的人比对照组买得少（{_points(one)}）：先停下来，换内容再试",
@@ -53,6 +53,10 @@ class Sheet:
 
 def money(fen: int) -> str:
     return f"{fen / 100:,.2f}"
+
+
+def _more_or_less(fen: int) -> str:
+    return f"多卖 {money(fen)} 元" if fen >= 0 else f"少卖 {money(-fen)} 元"
 
 
 def _points(one: Mapping[str, Any]) -> str:

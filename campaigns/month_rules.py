@@ -9,7 +9,7 @@ from typing import Any
 
 from campaigns import deliveries
 from campaigns.attribution import Outcome
-from campaigns.experiments import wilson
+from campaigns.experiments import revenue_difference, wilson
 
 ENOUGH = 100  # deliveries before a share is spoken of
 UNCONFIRMED_SHARE = 0.2  # of what staff were asked to send
@@ -81,11 +81,19 @@ def suggestions(months: Sequence[CampaignMonth], hours: Sequence[HourOfDay], opt
     return sorted(found, key=lambda one: order.index(one.code) if one.code in order else len(order))
 
 
+def _surely_loses(told: Outcome) -> bool:
+    """Even the upper end of what it may have brought is below its cost."""
+    if not told.cost_fen or min(told.reached.members, told.holdout.members) < 2:
+        return False
+    brought = revenue_difference(told.reached, told.holdout)
+    return brought is not None and brought.high * told.reached.members < told.cost_fen
+
+
 def _of_campaign(month: CampaignMonth) -> Iterator[Suggestion]:
     name, told = month.name, month.outcome
-    roi = told.return_on_cost
-    if roi is not None and roi < 0:
-        yield Suggestion("loses_money", name, {"roi": roi, "cost_fen": told.cost_fen, "more_fen": told.incremental_fen})
+    if _surely_loses(told):
+        facts = {"roi": told.return_on_cost, "cost_fen": told.cost_fen, "more_fen": told.incremental_fen}
+        yield Suggestion("loses_money", name, facts)
     if told.lift is not None and min(told.reached.members, told.holdout.members) >= ENOUGH:
         if told.lift.high < 0:
             yield Suggestion("does_harm", name, {"low": told.lift.low, "high": told.lift.high})

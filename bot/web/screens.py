@@ -189,10 +189,11 @@ async def change(request: web.Request, action: str, about: str = "", **facts: An
 # ---- what the browser gets
 
 
-def render(request: web.Request, template: str, *, status: int = 200, **more: Any) -> web.Response:
-    """A page, or with htmx a piece of one. `said` is shown as a notice."""
+def render(
+    request: web.Request, template: str, *, status: int = 200, said: str | None = None, **more: Any
+) -> web.Response:
+    """A page, or with htmx a piece of one. said: shown as a notice."""
     headers = dict(HEADERS)
-    said = more.pop("said", None)
     if said and "HX-Request" in request.headers:
         headers["HX-Trigger"] = json.dumps({"notice": said})
     text = _templates(language_of(request)).get_template(template).render(_context(request) | {"said": said} | more)

@@ -39,9 +39,9 @@ async def show(request: web.Request) -> web.Response:
         headers = {"Content-Type": mime, "Content-Disposition": f'attachment; filename="{name}"'}
         return web.Response(body=written(found), headers={**headers, "X-Content-Type-Options": "nosniff"})
     sheets = [(sheet, [list(map(month_words.shown, row)) for row in sheet.rows]) for sheet in month_words.sheets(found)]
-    said = [month_words.sentence(one) for one in found.suggestions]
+    advice = [month_words.sentence(one) for one in found.suggestions]
     return render(
-        request, "console/month.html", month=found, sheets=sheets, said=said, first_day=first_day,
+        request, "console/month.html", month=found, sheets=sheets, advice=advice, first_day=first_day,
         before=_before(first_day), next=_next(first_day, today),
     )  # fmt: skip
 

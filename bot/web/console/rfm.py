@@ -35,7 +35,8 @@ async def grid(request: web.Request) -> web.Response:
         earlier, later = _day(query.get("from", "")), _day(query.get("to", ""))
         if days:
             later = later if later in days else days[0]
-            earlier = earlier if earlier in days else days[min(len(days) - 1, 30)]
+            month_ago = later - timedelta(days=30)
+            earlier = earlier if earlier in days else min(days, key=lambda day: abs(day - month_ago))
         moves = await rfm_history.matrix(session, earlier, later) if earlier and later and earlier < later else None
         tested = None
         if query.get("test"):
