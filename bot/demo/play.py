@@ -2,15 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from bot import schema
 from bot.bootstrap import running
-from bot.demo import archive, desk, loyalty, plans, referral, sale, shop, staff, subscribing
+from bot.demo import archive, desk, loyalty, past, plans, referral, sale, sent, shop, sold, staff, subscribing, talked
 from bot.settings import (
     ArchiveSettings,
     BotSettings,
@@ -23,12 +24,8 @@ from bot.settings import (
 )
 from bot.simulator.server import serve
 from bot.simulator.simulator import Simulator, Till
-from crm import identities, order_batches
 from crm.base.clock import MovableClock
-from crm.base.db import Sessions
-from crm.models.member import MemberSource
-from crm.models.order import OrderStatus
-from crm.order_terms import Told
+from crm.base.db import open_sessions
 
 SEED = 2026
 FAQ_FILE = Path(__file__).parent / "faq.csv"
@@ -49,20 +46,27 @@ async def run(
             chat_archive = archive.set_up(simulator, database.parent, simulator_port)
             settings = _settings(port, simulator_port, url, chat_archive)
             await asyncio.to_thread(schema.upgrade, settings.database_url)
+            members = await _record(settings.database_url, simulator, customers, chance, now=clock.now())
             service = await stack.enter_async_context(running(settings, clock=clock))
         except OSError as error:
             raise WrongSettings(
                 f"端口 {port} 或 {simulator_port} 已被占用，请用 --port 和 --simulator-port 换一个（{error}）"
             ) from None
         await staff.hire(service.app.sessions, now=clock.now())
-        past = shop.past_orders(customers, chance, now=clock.now())
-        members = await _record(service.app.sessions, customers, past, clock)
         here = f"http://127.0.0.1:{service.port}"
         shop.connect(simulator, here)
         simulator.world.customer_enters(shop.FIRST_CUSTOMER, shop.KF)
         say(_addresses(service.port, simulator_port))
         await _ask_first_question(simulator)
         simulator.till = Till(f"{here}/pay/notify", sale.PAY_KEY.encode())
+        follows = sum(len(simulator.world.contacts.of_customer(one)) for one in customers)
+        await sent.send(
+            service.app.sessions, random.Random(SEED), contacts=follows, gate=service.app.gate, now=clock.now()
+        )
+        await talked.recall(
+            service.app.sessions, service.app.faq, customers, members, random.Random(SEED), now=clock.now()
+        )
+        await sold.last_week(service.app.sessions, random.Random(SEED), now=clock.now())
         await referral.begin(simulator, service.app.sessions, members, now=clock.now())
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         await subscribing.begin(service.app.sessions, members, now=clock.now())
@@ -135,31 +139,17 @@ def _fresh(database: Path) -> str:
 
 
 async def _record(
-    sessions: Sessions, customers: Sequence[str], past: Sequence[shop.PastOrder], clock: MovableClock
+    database_url: str, simulator: Simulator, customers: list[str], chance: random.Random, *, now: datetime
 ) -> list[int]:
-    """The shop system's orders, as its import would bring them; returns the customers as members."""
-    now = clock.now()
-    async with sessions.begin() as session:
-        people = [identities.wechat_person(customer) for customer in customers]
-        await loyalty.open_programme(session, now=now)
-        members = await identities.enrol_batch(session, people, source=MemberSource.IMPORT, now=now)
-        member_of = dict(zip(customers, members, strict=True))
-        told = [_told(one, member_id) for one in past if (member_id := member_of[one.external_userid]) is not None]
-        await order_batches.place_all(session, told, now=now)
-    return [member_id for member_id in members if member_id is not None]
-
-
-def _told(one: shop.PastOrder, member_id: int) -> Told:
-    return Told(
-        source="shop",
-        external_no=one.external_no,
-        member_id=member_id,
-        placed_at=one.placed_at,
-        total_fen=one.total_fen,
-        lines=one.lines,
-        paid_at=one.placed_at if one.status is OrderStatus.PAID else None,
-        cancelled_at=one.placed_at if one.status is OrderStatus.CANCELLED else None,
-    )
+    """The year before, in the database and in the simulated WeCom; returns the customers as members."""
+    sold = shop.past_orders(customers, chance, now=now)
+    joined = past.joined(customers, sold, chance, now=now)
+    past.backdate(simulator, joined)
+    sessions = open_sessions(database_url)
+    try:
+        return await past.live_through(sessions, joined, sold, now=now)
+    finally:
+        await sessions.close()
 
 
 def _addresses(port: int, simulator_port: int) -> str:

@@ -32,7 +32,7 @@ async def announce(
     simulator: Simulator, sessions: Sessions, url: str, chance: random.Random, *, gate: Gate, words: Words, clock: Clock
 ) -> None:
     """Plan it for everybody, with a link for each group, and let the owners post it."""
-    group_ids = await _groups(sessions)
+    group_ids = await synced_groups(sessions)
     async with sessions.begin() as session:
         now = clock.now()
         sale = await sales.plan(session, _plan(group_ids, clock), now=now, chance=chance)
@@ -40,22 +40,24 @@ async def announce(
     await _tap(simulator, len(group_ids))
 
 
+def item(code: str, sku: str, fen: int, stock: int) -> ItemPlan:
+    """One of the shop's goods at a sale's price."""
+    name, list_price_fen = next((name, price) for each, name, _, price in shop.GOODS if each == sku)
+    return ItemPlan(
+        code=code, sku=sku, name=name, price_fen=fen, list_price_fen=list_price_fen, stock=stock,
+        limit_each=min(2, stock),
+    )  # fmt: skip
+
+
 def _plan(group_ids: list[int], clock: Clock) -> Plan:
-    goods = {sku: (name, fen) for sku, name, _, fen in shop.GOODS}
-    items = [
-        ItemPlan(
-            code=code, sku=sku, name=goods[sku][0], price_fen=fen, list_price_fen=goods[sku][1], stock=stock,
-            limit_each=min(2, stock),
-        )
-        for code, sku, fen, stock in OFFERS
-    ]  # fmt: skip
+    items = [item(*offer) for offer in OFFERS]
     opens_at = clock.now() + OPENS_IN
     return Plan(
         name=NAME, opens_at=opens_at, closes_at=opens_at + LASTS, items=items, group_ids=group_ids, groups_only=False
     )
 
 
-async def _groups(sessions: Sessions) -> list[int]:
+async def synced_groups(sessions: Sessions) -> list[int]:
     """The groups with their owners, once the first sync has read them all."""
     found: list[int] = []
     for _ in range(10 * PATIENCE):
@@ -69,13 +71,14 @@ async def _groups(sessions: Sessions) -> list[int]:
 
 async def _tap(simulator: Simulator, expected: int) -> None:
     """The owners open their clients and tap 发送, but for some groups."""
-    world = simulator.world
+    tasks = simulator.world.tasks
     for _ in range(10 * PATIENCE):
-        if len(world.tasks.all) >= expected:
+        posts = [task for task in tasks.all.values() if task.chat_type == "group"]  # not those to single customers
+        if len(posts) >= expected:
             break
         await asyncio.sleep(0.1)
-    for task in list(world.tasks.all.values()):
+    for task in posts:
         for userid, share in task.shares.items():
-            names = {world.groups.all[chat_id].name for chat_id in share.targets}
-            if task.chat_type == "group" and share.status == WAITING and not names & set(LEFT_TO_CONFIRM):
-                world.tasks.send(userid, task.msgid)
+            names = {simulator.world.groups.all[chat_id].name for chat_id in share.targets}
+            if share.status == WAITING and not names & set(LEFT_TO_CONFIRM):
+                tasks.send(userid, task.msgid)

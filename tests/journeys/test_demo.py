@@ -4,9 +4,10 @@ import asyncio
 import re
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.browser import CHROMIUM, FLAGS
+
+PAST = ("rfm_snapshots", "conversions", "tickets", "faq_questions", "stage_moves")
 
 
 @dataclass
@@ -106,13 +109,20 @@ async def test_a_conversation_waits_on_the_phone_and_ctrl_c_stops_cleanly(tmp_pa
             await asyncio.sleep(0.05)
         assert any("投诉" in words for words in told), "a complaint in a group has reached its owner"
         for _ in range(400):
-            tasks = (await get(f"{shop.simulator}/sim/staff/yuanyuan"))["tasks"]
+            mine = (await get(f"{shop.simulator}/sim/staff/yuanyuan"))["tasks"]
+            tasks = [task for task in mine if task["chat_type"] == "group"]
             if sum(task["status"] == 2 for task in tasks) == 2:
                 break
             await asyncio.sleep(0.05)
         assert [task["status"] for task in tasks].count(0) == 2, "two groups of the sale are left to confirm by hand"
         links = {task["attachments"][0]["link"]["url"] for task in tasks}
         assert len(links) == 4 and all("?g=" in link for link in links), "each group by its own link"
+        with closing(sqlite3.connect(tmp_path / "demo.db")) as book:  # a past, nothing left open
+            finished = book.execute("SELECT count(*) FROM campaigns WHERE status = 'finished'").fetchone()
+            settled = book.execute("SELECT sum(held), sum(sold) > 0 FROM sale_items JOIN sales ON sales.id = sale_id "
+                                   "WHERE sales.status = 'settled'").fetchone()  # fmt: skip
+            counted = [book.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in PAST]
+        assert finished == (3,) and settled == (0, 1) and min(counted) > 10
         for path in ("/healthz", "/readyz", "/metrics", "/"):
             assert await get(shop.service + path)
         assert "已停止" in await shop.stop()
