@@ -24,8 +24,8 @@ from campaigns.tasks.rewards import Given
 from crm import tag_mirror
 from crm.base import outbox
 from crm.contacts import ContactAdded
-from crm.identities import MembersMerged, MergeUndone
 from crm.member_tags import MemberTagged, MemberUntagged
+from crm.merges import MembersMerged, MergeUndone
 from crm.models.member import Contact, Identity, IdentityKind
 from crm.tag_mirror import TagMirrored
 from crm.tags import CorpTagMarked, CorpTagUnmarked

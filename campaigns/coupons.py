@@ -32,13 +32,13 @@ from campaigns.coupon_terms import (
 )
 from campaigns.models.offer import Coupon, CouponStatus, Offer, OfferTaken
 from campaigns.offer_rules import Basket, Quote
-from crm import identities
+from crm import holds
 from crm.base import events
 from crm.base.clock import SHANGHAI, day_start, local_day
 from crm.base.db import insert
 from crm.base.errors import Busy
 from crm.base.ids import code as fresh_code
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 
 CHANCE = secrets.SystemRandom()
 CODE_ATTEMPTS = 5
@@ -111,7 +111,7 @@ async def issue(
 
     Raises OfferNotFound, OfferNotOpen, OfferSoldOut, LimitReached, PersonErased; nothing is written then.
     """
-    held = await identities.hold_one(session, member_id)
+    held = await holds.hold_one(session, member_id)
     if held.is_erased:
         raise PersonErased
     member_id = held.member_id
@@ -217,7 +217,7 @@ async def use(
     Said again for the same order it is the same, with the discount of the basket as it is now. Raises CouponNotFound,
     CouponExpired, CouponSpent, CouponInUse, CouponUnfit, BudgetSpent; nothing is written then.
     """
-    member_id = await identities.hold(session, member_id)
+    member_id = await holds.hold(session, member_id)
     found = await _usable(session, member_id, codes, order=order, locks=True, now=now)
     result = offer_rules.quote(basket, [(one.code, offers.terms_of(offer)) for one, offer in found])
     if result.unfit:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from campaigns import coupons, offers
 from campaigns.coupon_terms import OfferNotOpen, OfferSoldOut
 from campaigns.models.offer import Coupon, Ladder, LadderGift, Offer
-from crm import conditions, identities, points, segment_compiler, segment_words, segments
+from crm import conditions, holds, points, segment_compiler, segment_words, segments
 from crm.base.db import insert
 from crm.base.errors import Invalid, NotFound, Refused
 from crm.conditions import Condition, DefinitionWrong
@@ -169,8 +169,8 @@ async def fitting(
         if not told:
             alive = sa.select(Member.id).where(Member.id.in_(some), *segment_compiler.living(Member))
             judged = {member_id: [] for member_id in await session.scalars(alive)}
-        for member_id, holds in judged.items():
-            answers = iter(holds)
+        for member_id, answers_of in judged.items():
+            answers = iter(answers_of)
             found[member_id] = [place for place, tier in enumerate(tiers) if tier.audience is None or next(answers)]
     return found
 
@@ -194,7 +194,7 @@ async def give(session: AsyncSession, key: str, member_id: int, *, because: str,
     Raises LadderNotFound, NoTierFits, and what coupons.issue() raises but for what is given out: then the next tier
     that fits is given.
     """
-    member_id = await identities.hold(session, member_id)
+    member_id = await holds.hold(session, member_id)
     ladder = await get(session, key)
     if (known := await _given(session, ladder, member_id, because)) is not None:
         return known

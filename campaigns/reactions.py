@@ -29,7 +29,7 @@ from campaigns.tasks.entries import TaskDone
 from campaigns.tasks.reviews import ReviewDecided
 from crm import (
     custom_events,
-    identities,
+    holds,
     level_changes,
     levels,
     lifecycle,
@@ -51,11 +51,11 @@ from crm.consents import MARKETING, OptedIn, OptedOut
 from crm.contacts import ContactAdded, ContactLost
 from crm.custom_events import CustomHappened
 from crm.groups import GroupJoined, GroupLeft
-from crm.identities import MembersMerged, MergeUndone
 from crm.levels import LevelMoved
 from crm.lifecycle import StageMoved
 from crm.member_tags import MemberTagged, MemberUntagged
 from crm.members import MemberEnrolled
+from crm.merges import MembersMerged, MergeUndone
 from crm.models.order import Order
 from crm.orders import OrderCancelled, OrderChanged, OrderPaid, OrderRefunded
 from crm.point_ledger import PointsActivated, PointsMoved
@@ -279,7 +279,7 @@ async def _order(session: AsyncSession, order_id: int) -> OrderRef:
 @reacts_to(MembersMerged)
 async def join_standings(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
     """One person has one score, one stage, one level and one birthday; the points of one pay what the other owes."""
-    await identities.hold(session, event.kept_id)  # an order of theirs waits, and adds to what is counted here
+    await holds.hold(session, event.kept_id)  # an order of theirs waits, and adds to what is counted here
     await rfm.recount(session, [event.kept_id, event.absorbed_id], now=now)
     await lifecycle.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
     await level_changes.follow_merge(session, event.kept_id, event.absorbed_id, now=now)
@@ -298,7 +298,7 @@ async def part_standings(session: AsyncSession, event: MergeUndone, *, now: date
     """Two people have a score, a stage, a level and points each, from what is theirs again."""
     both = [event.kept_id, event.absorbed_id]
     for member_id in both:
-        await identities.hold(session, member_id)
+        await holds.hold(session, member_id)
     await rfm.recount(session, both, now=now)
     await lifecycle.judge_members(session, both, now=now)
     await level_changes.part(session, event.kept_id, event.absorbed_id, now=now)

@@ -20,7 +20,7 @@ from campaigns.models.referral import (
     ReferralReview,
 )
 from campaigns.referral_facts import InvitationDue, ReviewNotOpen, ReviewOpened
-from crm import addresses, identities
+from crm import addresses, holds
 from crm.base import events
 from crm.base.db import insert
 
@@ -156,7 +156,7 @@ async def decide(
         raise ReviewNotOpen(review_id)
     one = await referrals.get(session, found.invitation_id)
     for member_id in sorted({one.inviter_id, one.invitee_id}):
-        await identities.hold_one(session, member_id)
+        await holds.hold_one(session, member_id)
     verdict = APPROVED if approves else REFUSED
     mine = (ReferralReview.id == review_id, ReferralReview.verdict.is_(None))
     values = {"verdict": verdict, "decided_by": by[:64], "decided_at": now, "note": note.strip()[:500]}

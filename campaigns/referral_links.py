@@ -12,12 +12,12 @@ from campaigns import referral_programmes
 from campaigns.models.referral import CameBy, InviteStatus, ReferralInvitation, ReferralLink, ReferralProgramme
 from campaigns.referral_facts import InviteAttempted, LinkClosed, LinkNotFound, MemberInvited
 from campaigns.referral_rules import Terms
-from crm import identities
+from crm import holds
 from crm.base import events
 from crm.base.db import insert
 from crm.base.errors import Busy
 from crm.base.ids import code as fresh_code
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.models.member import Member
 from crm.models.order import Order
 
@@ -34,7 +34,7 @@ async def link_of(
     session: AsyncSession, member_id: int, *, now: datetime, chance: random.Random = CHANCE
 ) -> ReferralLink:
     """A member's own link, made when it is asked for the first time. Raises PersonErased."""
-    held = await identities.hold_one(session, member_id)
+    held = await holds.hold_one(session, member_id)
     if held.is_erased:
         raise PersonErased
     mine = sa.select(ReferralLink).where(ReferralLink.member_id == held.member_id, ReferralLink.closed_at.is_(None))
@@ -150,7 +150,7 @@ async def hold_all(session: AsyncSession, member_ids: Collection[int]) -> dict[i
     """Hold people, the older first; returns who each is by now. Raises PersonErased for one who was erased."""
     found: dict[int, int] = {}
     for member_id in sorted(set(member_ids)):
-        held = await identities.hold_one(session, member_id)
+        held = await holds.hold_one(session, member_id)
         if held.is_erased:
             raise PersonErased
         found[member_id] = held.member_id

@@ -25,9 +25,10 @@ from campaigns.referral_facts import (
     NothingOpen,
     RewardDue,
 )
-from crm import identities
+from crm import holds
 from crm.contacts import ContactAdded, ContactLost
-from crm.identities import MembersMerged, MergeUndone, PersonErased
+from crm.holds import PersonErased
+from crm.merges import MembersMerged, MergeUndone
 from crm.models.order import Order
 from crm.orders import OrderChanged, OrderPaid, OrderRefunded
 from crm.privacy import MemberErased
@@ -56,7 +57,7 @@ async def came_by_code(session: AsyncSession, event: ContactAdded, *, now: datet
 async def look_at_invitation(session: AsyncSession, event: MemberInvited | InviteAttempted, *, now: datetime) -> None:
     """What looks odd is held; else the newcomer is welcomed, and what they bought meanwhile is seen."""
     for member_id in sorted({event.member_id, event.inviter_id}):
-        await identities.hold(session, member_id)
+        await holds.hold(session, member_id)
     one = await referrals.get(session, event.invitation_id)
     await referral_checks.screen(session, one, now=now)
     await referrals.welcome(session, one, now=now)
@@ -84,7 +85,7 @@ async def count_invitation(session: AsyncSession, event: InvitationDue, *, now: 
     """The last look before both are paid: at where their parcels go. Who is held meanwhile is not counted."""
     one = await referrals.get(session, event.invitation_id)
     for member_id in sorted({one.inviter_id, one.invitee_id}):
-        await identities.hold(session, member_id)
+        await holds.hold(session, member_id)
     await referral_checks.compare_addresses(session, one, now=now)
     await referrals.count(session, event.invitation_id, now=now)
 
@@ -101,7 +102,7 @@ async def who_leaves_does_not_count(session: AsyncSession, event: ContactLost, *
 
 @reacts_to(MembersMerged)
 async def join_invitations(session: AsyncSession, event: MembersMerged, *, now: datetime) -> None:
-    await identities.hold(session, event.kept_id)
+    await holds.hold(session, event.kept_id)
     await referral_people.follow_people(session, event.kept_id, event.absorbed_id)
     await referral_people.judge_merged(session, event.kept_id, because=event.because, now=now)
 

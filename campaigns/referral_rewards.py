@@ -17,10 +17,10 @@ from campaigns.models.referral import ReferralInvitation, ReferralProgramme, Ref
 from campaigns.offers import OfferNotFound
 from campaigns.referral_facts import RewardDue, RewardNotToDo, RewardSettled
 from campaigns.referral_rules import Back, Gift, Terms
-from crm import identities, point_returns, points
+from crm import holds, point_returns, points
 from crm.base import events
 from crm.base.db import insert
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.point_ledger import Cause
 from crm.point_returns import PointsNotFound
 from crm.points import NoPoints
@@ -164,7 +164,7 @@ async def pay(session: AsyncSession, reward_id: int, *, now: datetime) -> Referr
 
 
 async def _give(session: AsyncSession, reward: ReferralReward, *, now: datetime) -> None:
-    if (await identities.hold_one(session, reward.member_id)).is_erased:
+    if (await holds.hold_one(session, reward.member_id)).is_erased:
         raise PersonErased
     if reward.offer_id is None and not (reward.points or reward.cash_fen):
         await _void(session, reward, "nothing_left", now=now)
@@ -236,7 +236,7 @@ async def ripen(session: AsyncSession, *, now: datetime, limit: int = 200) -> in
 
 async def try_again(session: AsyncSession, reward_id: int, *, now: datetime) -> None:
     reward = await session.get_one(ReferralReward, reward_id, populate_existing=True)
-    await identities.hold_one(session, reward.member_id)
+    await holds.hold_one(session, reward.member_id)
     await fund(session, reward_id, now=now)
     await pay(session, reward_id, now=now)
 

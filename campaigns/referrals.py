@@ -22,7 +22,7 @@ from campaigns.models.referral import (
 from campaigns.referral_facts import InvitationCounted, InvitationDue, InvitationEnded
 from campaigns.referral_rewards import For
 from campaigns.referral_rules import Terms
-from crm import identities
+from crm import holds
 from crm.base import events
 from crm.base.db import insert
 from crm.base.errors import Busy
@@ -243,7 +243,7 @@ async def _held(
     one = await get(session, invitation_id)
     if one.status not in among:
         return None
-    people = {(await identities.hold_one(session, each)).member_id for each in sorted({one.inviter_id, one.invitee_id})}
+    people = {(await holds.hold_one(session, each)).member_id for each in sorted({one.inviter_id, one.invitee_id})}
     one = await session.get_one(ReferralInvitation, invitation_id, populate_existing=True, with_for_update=True)
     if not {one.inviter_id, one.invitee_id} <= people:
         raise Busy(retry_after=0.1)

@@ -209,7 +209,7 @@ async def order_due(session: AsyncSession, *, now: datetime) -> int:
 
 
 async def _hold_all(session: AsyncSession, member_ids: set[int]) -> dict[int, int]:
-    """Lock these people, as identities.hold() does one; each with whom they are by now, the erased left out."""
+    """Lock these people, as holds.hold() does one; each with whom they are by now, the erased left out."""
     mine = sa.select(Identity.id).where(is_among(session, Identity.member_id, member_ids)).order_by(Identity.id)
     await session.execute(mine.with_for_update(key_share=True))
     living = sa.select(Member.id, sa.func.coalesce(Member.merged_into_id, Member.id)).where(

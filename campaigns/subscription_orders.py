@@ -22,7 +22,7 @@ from campaigns.models.subscription import (
 from campaigns.subscription_plans import rhythm_of, terms_for
 from campaigns.subscription_rules import LADDER, next_dunning, owed_since
 from campaigns.subscription_terms import PaidAlready, PaymentDiffers, SubscriptionNotFound, TooLate
-from crm import identities, orders
+from crm import holds, orders
 from crm.base.clock import local_day
 from crm.base.db import is_among
 from crm.models.order import Order
@@ -269,7 +269,7 @@ async def pay(
     cycle = await find(session, order_no)
     if cycle is None:
         raise SubscriptionNotFound(order_no[:24])
-    held = await identities.hold_one(session, cycle.member_id)
+    held = await holds.hold_one(session, cycle.member_id)
     cycle = await session.get_one(Cycle, cycle.id, populate_existing=True)
     if cycle.transaction_id == transaction_id:
         return cycle
@@ -318,5 +318,5 @@ async def _of_order(session: AsyncSession, order_id: int) -> Cycle | None:
     row = known.first()
     if row is None or row.source != SOURCE:
         return None
-    await identities.hold_one(session, row.member_id)
+    await holds.hold_one(session, row.member_id)
     return await find(session, row.external_no)

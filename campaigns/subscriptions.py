@@ -35,7 +35,7 @@ from campaigns.subscription_terms import (
     TooLate,
     WrongStanding,
 )
-from crm import identities
+from crm import holds
 from crm.base import events
 from crm.base.calendar import end_of_holiday
 from crm.base.clock import local_day
@@ -133,7 +133,7 @@ async def sign_up(
     first_on None: tomorrow, or after the holiday. Raises PlanNotFound, PlanClosed, AlreadySubscribed, DateInvalid,
     QuantityInvalid.
     """
-    member_id, today = await identities.hold(session, member_id), local_day(now)
+    member_id, today = await holds.hold(session, member_id), local_day(now)
     offered = await subscription_plans.get_open(session, plan_key)
     if not 1 <= quantity <= MOST:
         raise QuantityInvalid(quantity)
@@ -314,7 +314,7 @@ async def _living(session: AsyncSession, member_id: int, plan_id: int) -> str | 
 
 async def _held(session: AsyncSession, no: str, member_id: int) -> View:
     """The member's own subscription, locked with its person. Raises SubscriptionNotFound."""
-    member_id = await identities.hold(session, member_id)
+    member_id = await holds.hold(session, member_id)
     mine = (Subscription.no == no.strip().upper()[:8], Subscription.member_id == member_id)
     row = sa.select(Subscription.id).where(*mine).with_for_update()
     if await session.scalar(row) is None:

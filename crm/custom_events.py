@@ -11,9 +11,9 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import identities
+from crm import holds
 from crm.base import events
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 
 NAME = r"^X[A-Za-z]{1,60}$"
 FIELD = r"^[a-z][a-z0-9_]{0,39}$"
@@ -39,7 +39,7 @@ def kind_of(name: str) -> str:
 
 async def record(session: AsyncSession, member_id: int, name: str, data: Mapping[str, Value], *, at: datetime) -> None:
     """Something happened to a member at `at`. Raises MemberNotFound, PersonErased; the caller checked the names."""
-    held = await identities.hold_one(session, member_id)
+    held = await holds.hold_one(session, member_id)
     if held.is_erased:
         raise PersonErased
     body = {**data, "member_id": held.member_id}

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import identities, lookup, member_tags
+from crm import lookup, member_tags, merges
 from crm.base.secrets import Vault
 from crm.models.audience import MemberTag
 from crm.models.lifecycle import MemberStage, Stage
@@ -126,7 +126,7 @@ async def undoable_merges(session: AsyncSession, member_id: int, *, now: datetim
         .where(
             MemberMerge.kept_id == member_id,
             MemberMerge.undone_at.is_(None),
-            MemberMerge.merged_at >= now - identities.UNDO_WITHIN,
+            MemberMerge.merged_at >= now - merges.UNDO_WITHIN,
         )
         .order_by(MemberMerge.merged_at.desc())
     )

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import identities, levels, loyalty_rules
+from crm import holds, levels, loyalty_rules
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.errors import NotFound
 from crm.level_rules import Held, Verdict, keep
@@ -39,7 +39,7 @@ async def set_by_hand(
 ) -> None:
     """Give a member this level for a whole period, whatever they spent. Raises LevelNotFound, ReasonMissing."""
     check_words(reason, by)
-    member_id = await identities.hold(session, member_id)
+    member_id = await holds.hold(session, member_id)
     steps = levels.steps(await levels.ladder(session))
     if level_id not in {step.id for step in steps}:
         raise LevelNotFound(level_id)

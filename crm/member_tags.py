@@ -271,7 +271,7 @@ async def expire(session: AsyncSession, *, now: datetime, limit: int = 5000) -> 
 async def carry(session: AsyncSession, *, kept_id: int, absorbed_id: int, now: datetime) -> list[int]:
     """Tags of a member who is merged go to the one who is kept, whose own word counts where both cannot be.
 
-    Called by identities.merge(), which holds both members' rows; returns the ids of the spells that went over.
+    Called by merges.merge(), which holds both members' rows; returns the ids of the spells that went over.
     """
     mine, theirs = aliased(MemberTag), MemberTag
     clash = sa.exists().where(

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import early_news, identities, levels, lifecycle, order_changes, rfm
+from crm import early_news, holds, levels, lifecycle, order_changes, rfm
 from crm.base import events
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import hold
 from crm.base.errors import Busy
 from crm.early_news import Early, News
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.models.order import Order, OrderLine, OrderStatus, Refund
 from crm.order_changes import NOTHING, OrderChange, Standing, standing
 from crm.order_terms import AmountInvalid, Line, RefundOfNobody, RefundToldDifferently, RefundTooLarge, Told
@@ -118,7 +118,7 @@ async def place(session: AsyncSession, told: Told, *, now: datetime, zone: ZoneI
     for field in ("total_fen", "paid_fen", "refunded_fen"):
         if (fen := getattr(told, field) or 0) < 0:
             raise AmountInvalid(field, fen)
-    held = await identities.hold_one(session, told.member_id)
+    held = await holds.hold_one(session, told.member_id)
     member_id = held.member_id
     order = await _held(session, told.source, told.external_no)
     is_newest = order is None or (told.told_at or now) >= order.told_at
@@ -209,7 +209,7 @@ async def refund(
         if member_id is None:
             raise RefundOfNobody(refund_no)
         return await _refunded_at_large(
-            session, source, await identities.hold(session, member_id), early, now=now, zone=zone
+            session, source, await holds.hold(session, member_id), early, now=now, zone=zone
         )
     order = await _held(session, source, order_no)
     if order is None or order.paid_at is None:
@@ -233,7 +233,7 @@ async def _held(session: AsyncSession, source: str, external_no: str) -> Order |
     """
     owner = sa.select(Order.member_id).where(Order.source == source, Order.external_no == external_no)
     known = await session.scalar(owner)
-    living = await identities.hold(session, known) if known is not None else None
+    living = await holds.hold(session, known) if known is not None else None
     await hold(session, EVERY_ORDER, shared=True)
     await hold(session, f"order:{source}:{external_no}")
     order: Order | None = await session.scalar(

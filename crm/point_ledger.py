@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import identities, point_accounts
+from crm import holds, point_accounts
 from crm.base import events
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.errors import Refused
@@ -63,7 +63,7 @@ class CauseToldDifferently(Refused):
 
 async def open_account(session: AsyncSession, member_id: int, *, now: datetime, zone: ZoneInfo = SHANGHAI) -> int:
     """Hold a person and their points; what is due by now has happened. Returns the member they are by now."""
-    living = await identities.hold(session, member_id)
+    living = await holds.hold(session, member_id)
     sums = (await point_accounts.lock(session, [living]))[living]
     await settle(session, living, sums, now=now, zone=zone)
     return living

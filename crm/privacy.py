@@ -21,8 +21,9 @@ from crm.base.db import hold as hold_name
 from crm.base.errors import Busy
 from crm.base.ids import code
 from crm.base.secrets import Vault
-from crm.identities import MERGES, PersonErased
+from crm.holds import PersonErased
 from crm.members import CHANCE
+from crm.merges import MERGES
 from crm.models.member import Identity, IdentityKind, Member
 from crm.models.privacy import Erasure
 

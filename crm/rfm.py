@@ -78,7 +78,7 @@ async def recount(
 ) -> None:
     """Make these members' totals and scores anew from their orders, as after a merge.
 
-    The caller holds them (identities.hold), or an order that comes meanwhile would be overwritten.
+    The caller holds them (holds.hold), or an order that comes meanwhile would be overwritten.
     """
     await hold(session, TOTALS, shared=True)
     last = await rfm_history.newest(session)

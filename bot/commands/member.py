@@ -23,7 +23,7 @@ from crm.base.db import Sessions
 from crm.base.errors import Busy
 from crm.base.secrets import Vault
 from crm.card import Card
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.models.member import Member
 from crm.models.privacy import Erasure
 from crm.privacy import Fate, Line, Reason

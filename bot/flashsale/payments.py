@@ -16,7 +16,7 @@ from bot.flashsale.allocator import Stand
 from bot.flashsale.terms import CannotCancel, ClaimNotFound
 from bot.flashsale.waiting import SaleOffered
 from bot.models.sale import Claim, ClaimStatus, PaymentOutcome, Sale, SaleItem, SalePayment, SaleShare
-from crm import identities, orders
+from crm import holds, orders
 from crm.base import events
 from crm.order_terms import Line, Told
 
@@ -96,7 +96,7 @@ async def _outcome(session: AsyncSession, claim: Claim, told: Payment, stand: St
         return PaymentOutcome.REFUND_DUE, f"应付 {claim.total_fen} 分，付了 {told.paid_fen} 分"
     if claim.status is ClaimStatus.PAID:
         return PaymentOutcome.REFUND_DUE, "这一单已经付过"
-    if (await identities.hold_one(session, claim.member_id)).is_erased:  # the books take no new order of theirs
+    if (await holds.hold_one(session, claim.member_id)).is_erased:  # the books take no new order of theirs
         return PaymentOutcome.REFUND_DUE, "会员已注销"
     item = sa.update(SaleItem).where(SaleItem.id == claim.item_id)
     if claim.status is ClaimStatus.HELD:

@@ -26,7 +26,7 @@ from campaigns.models.offer import Coupon, CouponStatus, Offer, OfferKind
 from campaigns.offer_rules import Basket, Line, Quote
 from campaigns.offers import OfferNotFound
 from crm import identities
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 
 Code = Annotated[str, Field(max_length=20)]
 Source = Annotated[str, Field(min_length=1, max_length=40)]

@@ -19,7 +19,7 @@ from crm.base import events
 from crm.base.errors import Invalid
 from crm.base.events import EventRow
 from crm.custom_events import Value
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 
 OLDEST = timedelta(days=30)
 LATEST = timedelta(minutes=5)  # of a clock that is ahead of ours

@@ -16,7 +16,7 @@ from crm import card, members, privacy
 from crm.base.errors import Refused
 from crm.base.secrets import Vault
 from crm.card import Card
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.models.member import Member
 from crm.privacy import Fate, Reason
 from crm.sight import Role

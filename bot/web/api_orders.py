@@ -14,7 +14,8 @@ from bot.web.api_call import Call
 from crm import identities, members, orders
 from crm.base.clock import SHANGHAI
 from crm.base.errors import NotFound, ShopError
-from crm.identities import Person, PersonErased
+from crm.holds import PersonErased
+from crm.identities import Person
 from crm.models.member import IdentityKind, Member, MemberSource
 from crm.order_terms import Line, Told
 from crm.sight import SIGHT, Role, Sight

@@ -13,7 +13,7 @@ from campaigns.tasks import rewards, store
 from campaigns.tasks.definition import Goal, Monthly, Streak
 from campaigns.tasks.rewards import Given, theirs
 from crm.base.clock import day_start, local_day
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.members import MemberNotFound
 from crm.models.loyalty import CheckIn
 from crm.models.order import Order, OrderStatus

@@ -15,10 +15,10 @@ from campaigns import coupons, offers
 from campaigns.models.offer import Coupon, Offer
 from campaigns.models.task import CommunityTask, TaskReward
 from campaigns.tasks.definition import Reward
-from crm import identities, points
+from crm import holds, points
 from crm.base.db import insert
 from crm.base.errors import ShopError
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.models.member import Member
 from crm.point_ledger import Cause
 
@@ -44,7 +44,7 @@ def theirs(member_id: int) -> sa.Select[int]:
 
 async def hold(session: AsyncSession, member_id: int) -> int:
     """Lock the person who takes part; returns the member they are by now. Raises PersonErased, MemberNotFound."""
-    held = await identities.hold_one(session, member_id)
+    held = await holds.hold_one(session, member_id)
     if held.is_erased:
         raise PersonErased
     return held.member_id

@@ -10,13 +10,26 @@ from bot.models.gateway import InboundMessage
 from bot.web.api_orders import OrdersIn, tell_orders
 from bot.wecom.kf_items import parse_kf_item
 from bot.wecom.puller import Pulled, store_items
-from crm import consents, contacts, groups, identities, members, orders, phones, privacy, privacy_tables, tombstones
+from crm import (
+    consents,
+    contacts,
+    groups,
+    identities,
+    members,
+    merges,
+    orders,
+    phones,
+    privacy,
+    privacy_tables,
+    tombstones,
+)
 from crm.base import events
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.events import EventRow
 from crm.base.outbox import OutboxRow, Status
-from crm.identities import PersonErased, wechat_person
+from crm.holds import PersonErased
+from crm.identities import wechat_person
 from crm.models.member import IdentityKind, Member, MemberSource
 from crm.models.order import Order
 from crm.models.privacy import Erasure
@@ -150,9 +163,9 @@ async def test_nobody_becomes_one_with_an_erased_member_and_no_merge_is_undone_i
         assert absorbed is not None
         assert friend is not None
         with pytest.raises(PersonErased):
-            await identities.merge(session, friend.id, member_id, because="manual", now=clock.now())
-        with pytest.raises(identities.MergeNotFound):
-            await identities.undo(session, absorbed, now=clock.now())
+            await merges.merge(session, friend.id, member_id, because="manual", now=clock.now())
+        with pytest.raises(merges.MergeNotFound):
+            await merges.undo(session, absorbed, now=clock.now())
 
 
 async def test_a_receipt_can_be_checked_by_who_has_the_identity(sessions: Sessions, clock: FrozenClock) -> None:

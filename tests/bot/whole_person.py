@@ -23,6 +23,7 @@ from crm import (
     lifecycle,
     member_dates,
     member_tags,
+    merges,
     orders,
     phones,
     segments,
@@ -93,7 +94,7 @@ async def _facts(session: AsyncSession, clock: FrozenClock) -> int:
     other = await identities.enrol(
         session, identities.wechat_person(OTHER_ID, profile=profile), source=MemberSource.KF, now=now, chance=chance
     )
-    await identities.merge(session, member.id, other.id, because="manual", now=now)
+    await merges.merge(session, member.id, other.id, because="manual", now=now)
     relation = contacts.Relation(
         userid="wang",
         person=identities.wechat_person(CUSTOMER),

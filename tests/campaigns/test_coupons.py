@@ -23,7 +23,7 @@ from campaigns.coupon_terms import (
 from campaigns.models.offer import Coupon, CouponStatus, Offer
 from campaigns.offer_rules import Basket, Line, Quote
 from campaigns.offers import OfferFixed
-from crm import identities
+from crm import merges
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.events import EventRow
@@ -261,7 +261,7 @@ async def test_a_wallet_follows_a_merge_and_its_undoing(
     for member in (one, other):
         await issue(sessions, clock, offer, member)
     async with sessions.begin() as session:
-        kept = await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        kept = await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
         await coupon_days.follow_people(session, one.id, other.id)
     absorbed = other.id if kept == one.id else one.id
     person = Member(id=kept)
@@ -270,7 +270,7 @@ async def test_a_wallet_follows_a_merge_and_its_undoing(
     async with sessions.read() as session:
         assert len(await coupons.wallet_of(session, kept, now=clock.now())) == 2
     async with sessions.begin() as session:
-        await identities.undo(session, absorbed, now=clock.now())
+        await merges.undo(session, absorbed, now=clock.now())
         await coupon_days.follow_people(session, one.id, other.id)
     async with sessions.read() as session:
         assert [len(await coupons.wallet_of(session, who, now=clock.now())) for who in (kept, absorbed)] == [1, 1]

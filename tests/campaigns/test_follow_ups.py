@@ -12,7 +12,7 @@ from campaigns import follow_ups
 from campaigns.definition import CampaignWrong
 from campaigns.follow_ups import FOLLOW_UPS, FollowUpIsDone, FollowUpNotFound, FollowUpsMade
 from campaigns.models.follow_up import FollowUp, FollowUpResult
-from crm import identities
+from crm import merges
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.events import EventRow
@@ -69,7 +69,7 @@ async def test_handed_out_by_day_and_not_again_too_soon(sessions: Sessions, make
     assert await hand_out(sessions, clock) == 1
     assert len(await visits(sessions)) == 3  # the third; the first was visited, the second is still open
     async with sessions.begin() as session:
-        await identities.merge(session, found[0].member_id, found[1].member_id, because="manual", now=clock.now())
+        await merges.merge(session, found[0].member_id, found[1].member_id, because="manual", now=clock.now())
         (third,) = [one for one in await visits(sessions) if one.id not in {row.id for row in found}]
         await follow_ups.done(session, third.id, FollowUpResult.NOT_REACHED, by="amy", now=clock.now())
     clock.advance(days=30)

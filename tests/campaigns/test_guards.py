@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from campaigns import brakes, gate_words, guard_rules, guards
 from campaigns.guard_rules import Channel, Decision, Gate, PlatformQuota, Verdict
 from campaigns.models.gate import PassState, Touch
-from crm import consents, identities
+from crm import consents, identities, merges
 from crm.base import outbox
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
@@ -172,7 +172,7 @@ async def test_a_merged_person_is_judged_as_one(sessions: Sessions, make: Make, 
     one, other = await make.member(), await make.member()
     await admit(sessions, clock, {one.id: "a", other.id: "a"})
     async with sessions.begin() as session:
-        kept = await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        kept = await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
     absorbed = other.id if kept == one.id else one.id
     found = await admit(sessions, clock, {kept: "b", absorbed: "b", 10**9: "b"})
     assert [found[who].code for who in (kept, absorbed, 10**9)] == ["gate.frequency", "gate.merged", "gate.unknown"]

@@ -7,7 +7,7 @@ import pytest
 
 from campaigns import coupons, ladders
 from campaigns.ladders import EVERYBODY, Given, LadderDraft, LadderNotFound, LadderWrong, NoTierFits
-from crm import identities, points
+from crm import merges, points
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from tests.campaigns.conftest import Put
@@ -67,7 +67,7 @@ async def test_one_cause_gives_once_also_when_the_tier_has_changed_or_they_were_
     again = await asyncio.gather(*(give(sessions, clock, member.id) for _ in range(4)))
     assert {one.tier for one in again} == {"新朋友"}
     async with sessions.begin() as session:
-        kept = await identities.merge(session, member.id, other.id, because="manual", now=clock.now())
+        kept = await merges.merge(session, member.id, other.id, because="manual", now=clock.now())
     assert (await give(sessions, clock, kept)).tier == "新朋友"
     assert (await give(sessions, clock, other.id, "april")).tier == "高价值"
     async with sessions.read() as session:

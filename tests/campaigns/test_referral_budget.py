@@ -20,7 +20,7 @@ from campaigns.models.referral import (
     RewardStatus,
 )
 from campaigns.referral_facts import NothingOpen
-from crm import identities
+from crm import merges
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.errors import ShopError
@@ -92,7 +92,7 @@ class World:
     async def merge(self) -> None:
         one, other = self.chance.sample(self.people, 2)
         async with self.street.sessions.begin() as session:
-            await identities.merge(session, one.id, other.id, because="phone_hash", now=self.street.clock.now())
+            await merges.merge(session, one.id, other.id, because="phone_hash", now=self.street.clock.now())
         await self.street.follows()
 
     async def decide(self) -> None:

@@ -22,7 +22,7 @@ from campaigns.models.referral import (
 from campaigns.privacy import DECISIONS
 from campaigns.referral_facts import LinkClosed, LinkNotFound, NothingOpen, ReviewNotOpen
 from campaigns.referral_rules import ProgrammeWrong
-from crm import addresses, contacts, identities, orders, privacy
+from crm import addresses, contacts, identities, merges, orders, privacy
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.secrets import Vault
@@ -372,7 +372,7 @@ async def test_a_merge_shows_that_somebody_invited_themselves(street: Street, se
     friend, _ = await street.brings(amy)
     await street.days(15)
     async with sessions.begin() as session:
-        await identities.merge(session, amy.id, friend.id, because="phone_hash", now=street.clock.now())
+        await merges.merge(session, amy.id, friend.id, because="phone_hash", now=street.clock.now())
     await street.follows()
     (review,) = await street.reviews()
     assert (review.kind, review.evidence["because"]) == ("same_person", "phone_hash")
@@ -392,7 +392,7 @@ async def test_one_person_invited_as_two_counts_once(street: Street, sessions: S
     await street.days(15)
     assert await street.points_of(bob) == 500
     async with sessions.begin() as session:
-        await identities.merge(session, one.id, other.id, because="unionid", now=street.clock.now())
+        await merges.merge(session, one.id, other.id, because="unionid", now=street.clock.now())
     await street.follows()
     assert await street.status(other) == (InviteStatus.REVOKED, "invited_before")
     assert (await street.points_of(amy), await street.points_of(bob)) == (500, 0)
@@ -406,7 +406,7 @@ async def test_two_inviters_who_are_one_person_climb_one_ladder(street: Street, 
     await street.brings(also_amy)
     await street.days(15)
     async with sessions.begin() as session:
-        await identities.merge(session, amy.id, also_amy.id, because="unionid", now=street.clock.now())
+        await merges.merge(session, amy.id, also_amy.id, because="unionid", now=street.clock.now())
     await street.follows()
     await street.brings(amy)
     await street.days(15)
@@ -434,11 +434,11 @@ async def test_a_merge_undone_gives_each_their_friends_again(street: Street, ses
     theirs, _ = await street.brings(also)
     await street.days(15)
     async with sessions.begin() as session:
-        await identities.merge(session, amy.id, also.id, because="manual", now=street.clock.now())
+        await merges.merge(session, amy.id, also.id, because="manual", now=street.clock.now())
     await street.follows()
     assert (await street.invitation(theirs)).inviter_id == amy.id
     async with sessions.begin() as session:
-        await identities.undo(session, also.id, now=street.clock.now())
+        await merges.undo(session, also.id, now=street.clock.now())
     await street.follows()
     assert [(await street.invitation(one)).inviter_id for one in (mine, theirs)] == [amy.id, also.id]
     assert (await street.points_of(amy), await street.points_of(also)) == (500, 500)

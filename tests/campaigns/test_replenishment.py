@@ -15,7 +15,7 @@ from campaigns.models.campaign import Delivery, Run
 from campaigns.models.replenishment import Replenishment, Subject
 from campaigns.models.subscription import Mode
 from campaigns.replenishment_rules import habits, remind_on
-from crm import identities, orders
+from crm import merges, orders
 from crm.base.clock import FrozenClock, day_start
 from crm.base.db import Sessions
 from crm.models.member import Member
@@ -185,7 +185,7 @@ async def test_a_habit_that_ends_goes_and_a_merge_counts_both(till: Till, sessio
     await till.buys(other, 30)
     assert await till.count() == 0
     async with sessions.begin() as session:
-        await identities.merge(session, one.id, other.id, because="unionid", now=till.clock.now())
+        await merges.merge(session, one.id, other.id, because="unionid", now=till.clock.now())
         await replenishment.follow_people(session, one.id, other.id, now=till.clock.now())
     assert len(await till.rows()) == 2
     till.clock.advance(timedelta(days=800))

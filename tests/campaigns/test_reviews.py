@@ -21,7 +21,7 @@ from campaigns.tasks.reviews import (
     WordsMissing,
 )
 from campaigns.tasks.store import TaskNotOpen
-from crm import identities, loyalty_rules, orders, points, privacy
+from crm import loyalty_rules, merges, orders, points, privacy
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.models.member import Member
@@ -154,7 +154,7 @@ async def test_who_became_one_person_reviews_what_both_bought_and_is_rewarded_wi
     first, second = await buys(sessions, clock, one), await buys(sessions, clock, other, "A2")
     mine, theirs = await send(sessions, clock, one, first), await send(sessions, clock, other, second)
     async with sessions.begin() as session:
-        await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
     third = await send(sessions, clock, other, second, "F2")
     assert [await approve(sessions, clock, review) for review in (mine, theirs, third)] == ["30", "30", "spent"]
     async with sessions.begin() as session:

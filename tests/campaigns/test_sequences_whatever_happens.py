@@ -13,7 +13,7 @@ from campaigns.draining import NoKf
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Copy, Delivery, Run
 from campaigns.models.gate import QuotaUse, Touch
 from campaigns.models.sequence import Enrolment, EnrolmentStatus, EnrolmentStep, SequenceVersion
-from crm import consents, identities
+from crm import consents, merges
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.errors import ShopError
@@ -87,7 +87,7 @@ class World:
             if first.id != second.id:
                 async with self.sessions.begin() as session:
                     now = self.clock.now()
-                    await identities.merge(session, first.id, second.id, because="test", now=now)
+                    await merges.merge(session, first.id, second.id, because="test", now=now)
                     await sequence_exits.follow_merge(session, first.id, second.id, now=now)
 
     async def changes(self) -> None:

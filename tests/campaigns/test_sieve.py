@@ -22,7 +22,7 @@ from campaigns.models.campaign import (
     RunStatus,
 )
 from campaigns.models.gate import MarketingHold, PassState, QuotaUse, SendingStop, Touch
-from crm import consents, identities
+from crm import consents, merges
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions, not_among
 from crm.base.events import EventRow
@@ -51,7 +51,7 @@ async def everybody(sessions: Sessions, make: Make) -> list[int]:
     ids += [(await make.member()).id for _ in range(3)]
     for kept, absorbed in ((ids[0], ids[1]), (ids[3], ids[2])):
         async with sessions.begin() as session:
-            await identities.merge(session, kept, absorbed, because="test", now=FrozenClock().now())
+            await merges.merge(session, kept, absorbed, because="test", now=FrozenClock().now())
     return sorted(ids)
 
 

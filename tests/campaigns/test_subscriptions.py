@@ -23,7 +23,7 @@ from campaigns.subscription_terms import (
     TooLate,
     WrongStanding,
 )
-from crm import identities, orders
+from crm import merges, orders
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.models.order import Order, OrderStatus
@@ -325,7 +325,7 @@ async def test_a_merge_brings_subscriptions_along_and_its_undoing_gives_them_bac
     mine, theirs = await club.subscriber(member=one, first_on=FAR), await club.subscriber(member=other, first_on=FAR)
     now = club.clock.now()
     async with sessions.begin() as session:
-        kept = await identities.merge(session, one.id, other.id, because="unionid", now=now)
+        kept = await merges.merge(session, one.id, other.id, because="unionid", now=now)
         await subscriptions.follow_people(session, one.id, other.id)
         assert len(await subscriptions.of_member(session, kept)) == 2
     await club.day(FAR, hours=(18,))
@@ -340,7 +340,7 @@ async def test_a_merge_between_the_look_and_the_order_does_not_lose_it(club: Clu
     view = await club.subscriber(member=other, first_on=FAR)
     await club.day(FAR - timedelta(days=7))
     async with sessions.begin() as session:  # the reaction comes later
-        kept = await identities.merge(session, one.id, other.id, because="unionid", now=club.clock.now())
+        kept = await merges.merge(session, one.id, other.id, because="unionid", now=club.clock.now())
     await club.day(FAR, hours=(18,))
     async with sessions.read() as session:
         assert (await session.scalars(sa.select(Order.member_id))).all() == [kept]

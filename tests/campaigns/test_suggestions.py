@@ -16,7 +16,7 @@ from campaigns import content, item_counts, suggestions
 from campaigns.item_counts import PairCounter
 from campaigns.models.suggestion import Item, ItemPair, ItemRun
 from campaigns.suggestions import Suggestion, Why
-from crm import identities, orders
+from crm import merges, orders
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.models.member import Member
@@ -146,7 +146,7 @@ async def test_a_member_sees_what_goes_with_it_but_nothing_they_just_had(
     template = content.compile_("{{ 会员名 }}，试试{{ 推荐商品 | 没有就写('新品') }}")
     async with sessions.begin() as session:
         texts = [await content.preview(session, template, one.id, now=clock.now()) for one in (member, newcomer)]
-        await identities.merge(session, twin.id, member.id, because="manual", now=clock.now())
+        await merges.merge(session, twin.id, member.id, because="manual", now=clock.now())
     assert texts == ["小林，试试冻干", "小林，试试新品"]
     await buys(sessions, clock, twin, "N")  # told under either number it is theirs
     assert await skus(sessions, clock, member) == ""

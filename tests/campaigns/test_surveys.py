@@ -13,7 +13,7 @@ from campaigns import surveys
 from campaigns.definition import CampaignWrong
 from campaigns.models.survey import Survey, SurveyAnswer
 from campaigns.surveys import SURVEYS, Nps, ScoreWrong, SurveyAnsweredAlready, SurveyNotOpen
-from crm import identities, privacy
+from crm import merges, privacy
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.models.member import Member
@@ -64,7 +64,7 @@ async def test_one_answer_a_person_also_when_two_become_one(sessions: Sessions, 
 
     assert await result() == (Nps(5, 2, 1, 2), 0)
     async with sessions.begin() as session:
-        await identities.merge(session, people[0].id, people[4].id, because="manual", now=clock.now())
+        await merges.merge(session, people[0].id, people[4].id, because="manual", now=clock.now())
     assert await result() == (Nps(4, 2, 1, 1), 25)
     async with sessions.begin() as session:
         await surveys.add_comment(session, 1, people[0].id, " 很 好\n")

@@ -20,11 +20,11 @@ from campaigns.models.task import CommunityTask, TaskEntry, TaskReward
 from campaigns.tasks import definition, entries, progress, store
 from campaigns.tasks.entries import AlreadyDone, Answered, ChoiceWrong, TaskChanged
 from campaigns.tasks.store import RewardUnknown, TaskFixed, TaskNotOpen
-from crm import check_ins, identities, loyalty_rules, points, privacy
+from crm import check_ins, loyalty_rules, merges, points, privacy
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.errors import ShopError
-from crm.identities import PersonErased
+from crm.holds import PersonErased
 from crm.models.loyalty import PointEntry
 from crm.models.member import Member
 from crm.point_rules import PointRules
@@ -138,12 +138,12 @@ async def test_a_vote_is_one_a_person_also_when_two_become_one(
 
     assert await counted() == [1, 2, 0]
     async with sessions.begin() as session:
-        await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
     assert await counted() == [1, 1, 0]  # the first of the two counts
     with pytest.raises(AlreadyDone):
         await answer(sessions, clock, other, [3])
     async with sessions.begin() as session:
-        await identities.undo(session, other.id, now=clock.now())
+        await merges.undo(session, other.id, now=clock.now())
     assert await counted() == [1, 2, 0]
 
 
@@ -270,7 +270,7 @@ async def test_whatever_happens_rewards_stay_within_the_budget_and_have_a_cause(
                 await answer(sessions, clock, one, [2, chance.choice((1, 3, 3))], key=key)
             elif deed == "merge" and chance.random() < 0.3:
                 async with sessions.begin() as session:
-                    await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+                    await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
             elif deed == "limits":
                 told |= {"most_rewards": chance.randint(0, 5), "budget_points": chance.randint(0, 90)}
                 await put(sessions, clock, key, **told)

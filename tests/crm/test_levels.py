@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 
 from campaigns.reactions import join_standings, part_standings
 from crm import (
-    identities,
     level_changes,
     level_programme,
     level_standing,
     levels,
     loyalty_rules,
     member_tags,
+    merges,
     orders,
     rule_tags,
 )
 from crm.base import events
 from crm.base.clock import FrozenClock, local_day
 from crm.base.db import Sessions
-from crm.identities import MembersMerged, MergeUndone
 from crm.level_changes import LevelNotFound
 from crm.level_programme import LevelTold, ProgrammeTold
 from crm.level_rules import Held, LevelRules, Step, judge
 from crm.loyalty_rules import RulesWrong
+from crm.merges import MembersMerged, MergeUndone
 from crm.models.loyalty import Level, LevelMove, LevelReason, MemberLevel
 from crm.models.member import Member
 from crm.points import ReasonMissing
@@ -261,12 +261,12 @@ async def test_a_merge_keeps_the_higher_level_and_its_undoing_gives_each_their_o
     await make.order(other, total_fen=250_000)
     clock.advance(hours=1)
     async with sessions.begin() as session:
-        await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
         told = MembersMerged(kept_id=one.id, absorbed_id=other.id, because="manual")
         await join_standings(session, told, now=clock.now())
     assert await level(sessions, one) == "金卡"
     async with sessions.begin() as session:
-        await identities.undo(session, other.id, now=clock.now())
+        await merges.undo(session, other.id, now=clock.now())
         await part_standings(session, MergeUndone(kept_id=one.id, absorbed_id=other.id), now=clock.now())
     assert (await level(sessions, one), await level(sessions, other)) == ("普通", "金卡")
     assert (await history(sessions, one))[-2:] == [("金卡", LevelReason.MERGED), ("普通", LevelReason.PARTED)]

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.reactions import join_standings
-from crm import identities, lifecycle, member_dates, orders
+from crm import lifecycle, member_dates, merges, orders
 from crm.base import events
 from crm.base.clock import FrozenClock, local_day
 from crm.base.db import Sessions
-from crm.identities import MembersMerged
 from crm.lifecycle import StageMoved
 from crm.lifecycle_rules import Limits, Purchase, judge
 from crm.member_dates import MemberDateCame, NoSuchDay, next_coming
+from crm.merges import MembersMerged
 from crm.models.lifecycle import DateKind, MemberDate, MemberStage, MoveReason, Stage, StageMove
 from crm.models.member import Member
 from tests.factories import Make
@@ -201,7 +201,7 @@ async def test_a_merge_joins_stages_moves_and_days(sessions: Sessions, make: Mak
         await member_dates.remember(
             session, other.id, DateKind.PET_BIRTHDAY, whose="团子", month=2, day=29, now=clock.now()
         )
-        kept = await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        kept = await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
         merged = MembersMerged(kept_id=kept, absorbed_id=other.id, because="manual")
         for _ in range(2):  # events are read at least once
             await join_standings(session, merged, now=clock.now())

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from campaigns.reactions import Reader, reactions
-from crm import identities, member_tags, rule_tags
+from crm import member_tags, merges, rule_tags
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.events import EventRow
@@ -156,11 +156,11 @@ async def test_merged_members_bear_each_tag_once_and_get_theirs_back_when_parted
     for member, tag_id in ((kept, cat), (absorbed, cat), (kept, small), (absorbed, big)):
         await shop.tag([member.id], tag_id)
     async with sessions.begin() as session:
-        await identities.merge(session, kept.id, absorbed.id, because="manual", now=shop.clock.now())
+        await merges.merge(session, kept.id, absorbed.id, because="manual", now=shop.clock.now())
     assert set(await shop.borne(kept)) == {"养猫", "小型犬"}
     assert await shop.borne(absorbed) == {}
     async with sessions.begin() as session:
-        await identities.undo(session, absorbed.id, now=shop.clock.now())
+        await merges.undo(session, absorbed.id, now=shop.clock.now())
     assert set(await shop.borne(kept)) == {"养猫", "小型犬"}
     assert set(await shop.borne(absorbed)) == {"养猫", "大型犬"}
 

@@ -6,12 +6,13 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from crm import contacts, groups, identities, members
+from crm import contacts, groups, identities, members, merges
 from crm.base import events
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
-from crm.identities import MembersMerged, wechat_person
+from crm.identities import wechat_person
 from crm.members import MemberEnrolled, MemberNotFound, Profile
+from crm.merges import MembersMerged
 from crm.models.consent import Consent
 from crm.models.member import Contact, Identity, IdentityKind, Member, MemberMerge, MemberSource
 from tests.factories import Make
@@ -152,7 +153,7 @@ async def test_merges_that_race_end_in_one_member(sessions: Sessions, make: Make
 
     async def merge(one: int, other: int) -> None:
         async with sessions.begin() as session:
-            await identities.merge(session, one, other, because="manual", now=clock.now())
+            await merges.merge(session, one, other, because="manual", now=clock.now())
 
     await asyncio.gather(*(merge(ids[-1], each) for each in (*ids[:-1], *ids[:-1])))
     async with sessions.read() as session:
@@ -165,7 +166,7 @@ async def test_a_member_that_is_not_there_cannot_be_merged(sessions: Sessions, m
     member = await make.member()
     with pytest.raises(MemberNotFound):
         async with sessions.begin() as session:
-            await identities.merge(session, member.id, 404, because="manual", now=clock.now())
+            await merges.merge(session, member.id, 404, because="manual", now=clock.now())
 
 
 async def test_a_contact_added_while_its_member_is_merged_lands_with_the_one_that_remains(
@@ -180,7 +181,7 @@ async def test_a_contact_added_while_its_member_is_merged_lands_with_the_one_tha
 
     async def merge() -> None:
         async with sessions.begin() as session:
-            await identities.merge(session, older.id, younger.id, because="manual", now=clock.now())
+            await merges.merge(session, older.id, younger.id, because="manual", now=clock.now())
 
     await asyncio.gather(add(), merge())
     async with sessions.read() as session:

@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from campaigns.reactions import part_standings
-from crm import identities, members, orders
+from crm import identities, members, merges, orders
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
-from crm.identities import MergeBuiltUpon, MergeNotFound, MergeTooOld, MergeUndone
+from crm.merges import MergeBuiltUpon, MergeNotFound, MergeTooOld, MergeUndone
 from crm.models.member import IdentityKind, Member, MemberMerge
 from crm.models.order import MemberOrders, Order
 from tests.factories import Make
@@ -18,12 +18,12 @@ from tests.factories import Make
 
 async def merge(sessions: Sessions, one: Member, other: Member, clock: FrozenClock) -> int:
     async with sessions.begin() as session:
-        return await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        return await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
 
 
 async def undo(sessions: Sessions, absorbed: Member, clock: FrozenClock) -> int:
     async with sessions.begin() as session:
-        return await identities.undo(session, absorbed.id, now=clock.now())
+        return await merges.undo(session, absorbed.id, now=clock.now())
 
 
 async def test_both_have_again_what_was_theirs(sessions: Sessions, make: Make, clock: FrozenClock) -> None:

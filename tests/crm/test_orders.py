@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import identities, order_changes, orders
+from crm import merges, order_changes, orders
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.events import EventRow
@@ -226,7 +226,7 @@ async def test_a_merge_carries_orders_refunds_and_totals(sessions: Sessions, mak
     await make.order(other, total_fen=5000, days_ago=3)
     async with sessions.begin() as session:
         await orders.refund(session, "shop", "C1", member_id=other.id, amount_fen=700, refunded_at=now, now=now)
-        await identities.merge(session, one.id, other.id, because="manual", now=now)
+        await merges.merge(session, one.id, other.id, because="manual", now=now)
     assert await totals(sessions, one) == (2, 8000, 700)
     assert await totals(sessions, other) == (0, 0, 0)
     async with sessions.begin() as session:  # told under the number that was absorbed

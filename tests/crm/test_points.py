@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm import check_ins, identities, loyalty_rules, orders, point_nights, point_orders, point_returns, points
+from crm import check_ins, identities, loyalty_rules, merges, orders, point_nights, point_orders, point_returns, points
 from crm.base import events
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
@@ -421,7 +421,7 @@ async def test_a_merge_carries_the_ledger_and_its_undoing_parts_it(
             await check_ins.check_in(session, member.id, now=clock.now())
     clock.advance(hours=1)
     async with shop(sessions, clock) as session:
-        await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
         await point_returns.follow_merge(session, one.id, now=clock.now())
         assert await faults(session) == []
         await spend(session, other, 70, clock)  # told under either number; the lot that expires first was the other's
@@ -431,7 +431,7 @@ async def test_a_merge_carries_the_ledger_and_its_undoing_parts_it(
             await check_ins.check_in(session, one.id, now=clock.now())
     clock.advance(hours=1)
     async with shop(sessions, clock) as session:
-        await identities.undo(session, other.id, now=clock.now())
+        await merges.undo(session, other.id, now=clock.now())
         for _ in range(2):
             await point_returns.part(session, one.id, other.id, now=clock.now())
     assert (await has(sessions, one, clock), await has(sessions, other, clock)) == ((82, 0, 0), (2, 0, 0))
@@ -453,7 +453,7 @@ async def test_what_one_owes_the_other_pays_after_a_merge(sessions: Sessions, ma
         await grant(session, other, 100, clock)
     await refund(sessions, order, 3000, clock)
     async with sessions.begin() as session:
-        await identities.merge(session, one.id, other.id, because="manual", now=clock.now())
+        await merges.merge(session, one.id, other.id, because="manual", now=clock.now())
     assert await has(sessions, one, clock) == (70, 0, 0)
     async with shop(sessions, clock) as session:
         await point_returns.follow_merge(session, one.id, now=clock.now())
@@ -589,11 +589,11 @@ class Story:
         one, other = sorted(self.people)
         if one == other or self.chance.random() < 0.5:
             return
-        await identities.merge(self.session, one, other, because="manual", now=self.clock.now())
+        await merges.merge(self.session, one, other, because="manual", now=self.clock.now())
         await point_returns.follow_merge(self.session, one, now=self.clock.now())
         if self.chance.random() < 0.5:
             self.people = [one, one]
             return
         await self.spends_some()
-        await identities.undo(self.session, other, now=self.clock.now())
+        await merges.undo(self.session, other, now=self.clock.now())
         await point_returns.part(self.session, one, other, now=self.clock.now())

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm import conditions, identities, segments
+from crm import conditions, merges, segments
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
 from crm.base.events import EventRow
@@ -163,7 +163,7 @@ async def test_a_merged_member_leaves_and_the_kept_one_is_judged(
     segment_id = await save(sessions, clock, BUYERS, watched=True)
     await refresh(sessions, clock, segment_id)
     async with sessions.begin() as session:
-        await identities.merge(session, kept.id, absorbed.id, because="manual", now=clock.now())
+        await merges.merge(session, kept.id, absorbed.id, because="manual", now=clock.now())
     assert await refresh(sessions, clock, segment_id) == Moved(1, 1)
     async with sessions.read() as session:
         assert list(await session.scalars(sa.select(SegmentMember.member_id))) == [kept.id]

@@ -14,7 +14,7 @@ from bot.flashsale.allocator import Allocator, Own
 from bot.flashsale.merging import follow_merge
 from bot.flashsale.terms import CannotCancel, Granted, LimitReached, Request, ShareSoldOut, SoldOut
 from bot.models.sale import Claim, ClaimStatus, PaymentOutcome, SaleItem, SaleShare, Waiter, WaiterStatus
-from crm import identities
+from crm import merges
 from crm.base.db import Sessions, open_sessions
 from crm.models.order import Order
 from tests.bot.flashsale.stall import Stall, item
@@ -80,7 +80,7 @@ async def all_wait(stall: Stall, a1: SaleItem, members: Iterable[int]) -> None:
 async def merged(stall: Stall, one: int, two: int) -> tuple[int, int]:
     """(kept, absorbed) of two members who prove to be one, before any reaction has run."""
     async with stall.sessions.begin() as session:
-        kept = await identities.merge(session, one, two, because="unionid", now=stall.clock.now())
+        kept = await merges.merge(session, one, two, because="unionid", now=stall.clock.now())
     return kept, one + two - kept
 
 

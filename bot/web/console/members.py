@@ -8,7 +8,7 @@ from bot.access.rights import Right
 from bot.web.language import N_
 from bot.web.screens import Screens, change, go, house_of, looking, render, say, who
 from crm import card as cards
-from crm import directory, identities, lookup, member_tags, rfm_history, segments, sight
+from crm import directory, lookup, member_tags, merges, rfm_history, segments, sight
 from crm.base.errors import Invalid, NotFound, Refused, ShopError
 from crm.models.audience import TagSource
 from crm.models.lifecycle import Stage
@@ -110,7 +110,7 @@ async def merge(request: web.Request) -> web.Response:
             if other is None or other.id == member_id:
                 raise NobodyFound
             because = f"console:{who(request).account.name}"
-            kept = await identities.merge(deed.session, member_id, other.id, because=because, now=deed.now)
+            kept = await merges.merge(deed.session, member_id, other.id, because=because, now=deed.now)
             deed.facts |= {"other": other.id, "kept": kept}
     except ShopError as refusal:
         return await _page(request, refusal=refusal)
@@ -123,7 +123,7 @@ async def unmerge(request: web.Request) -> web.Response:
     absorbed = _number(str((await request.post()).get("absorbed", ""))) or 0
     try:
         async with change(request, "member.unmerged", about=f"member:{absorbed}") as deed:
-            await identities.undo(deed.session, absorbed, now=deed.now)
+            await merges.undo(deed.session, absorbed, now=deed.now)
     except ShopError as refusal:
         return await _page(request, refusal=refusal)
     return await _page(request, said=say(request, N_("合并已撤销。")))

@@ -5,14 +5,14 @@ import sqlalchemy as sa
 from bot.flashsale import waiting
 from bot.flashsale.merging import follow_merge, settle_stray
 from bot.models.sale import Claim, ClaimStatus, SaleItem, Waiter
-from crm import identities
+from crm import merges
 from tests.bot.flashsale.stall import Stall, item
 
 
 async def merge(stall: Stall, one: int, two: int, *, reacts: bool = True) -> tuple[int, int]:
     now = stall.clock.now()
     async with stall.sessions.begin() as session:
-        kept = await identities.merge(session, one, two, because="unionid", now=now)
+        kept = await merges.merge(session, one, two, because="unionid", now=now)
     if reacts:
         async with stall.sessions.begin() as session:
             await follow_merge(session, kept, one + two - kept, now=now)
@@ -22,7 +22,7 @@ async def merge(stall: Stall, one: int, two: int, *, reacts: bool = True) -> tup
 async def undo(stall: Stall, kept: int, absorbed: int) -> None:
     now = stall.clock.now()
     async with stall.sessions.begin() as session:
-        await identities.undo(session, absorbed, now=now)
+        await merges.undo(session, absorbed, now=now)
     async with stall.sessions.begin() as session:
         await follow_merge(session, kept, absorbed, now=now)
 

@@ -12,7 +12,7 @@ from bot.flashsale import payments, sales, waiting
 from bot.flashsale.merging import follow_merge
 from bot.flashsale.terms import CannotCancel, ClaimNotFound, LimitReached, SoldOut, StockIsBack, UnpaidClaim
 from bot.models.sale import ClaimStatus, PaymentOutcome, Sale, SaleItem, SaleStatus
-from crm import identities, orders
+from crm import merges, orders
 from crm.models.order import OrderStatus
 from tests.bot.flashsale.stall import Stall, item
 
@@ -267,7 +267,7 @@ async def test_a_merged_person_has_one_unpaid_claim_and_one_place(stall: Stall) 
     for one in (kept, absorbed):
         await wait(stall, a2, one)
     async with stall.sessions.begin() as session:
-        assert await identities.merge(session, kept, absorbed, because="unionid", now=stall.clock.now()) == kept
+        assert await merges.merge(session, kept, absorbed, because="unionid", now=stall.clock.now()) == kept
         await follow_merge(session, kept, absorbed, now=stall.clock.now())
     await stall.release()
     assert await stall.counters(a1) == (1, 0, 1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bot.flashsale import board, payments, sales, waiting
 from bot.flashsale.merging import follow_merge
 from bot.models.sale import Claim, ClaimStatus, Sale, SaleItem, Waiter, WaiterStatus
-from crm import identities
+from crm import merges
 from crm.base.errors import ShopError
 from crm.models.member import Member
 from tests.bot.flashsale.stall import Stall, item
@@ -77,7 +77,7 @@ class Story:
         one, two = self.people[who % PEOPLE], self.people[(who + 1 + what % (PEOPLE - 1)) % PEOPLE]
         async with self.stall.sessions.begin() as session:
             living = [(await session.get_one(Member, each)).merged_into_id or each for each in (one, two)]
-            kept = await identities.merge(session, one, two, because="unionid", now=self.stall.clock.now())
+            kept = await merges.merge(session, one, two, because="unionid", now=self.stall.clock.now())
         if living[0] != living[1]:
             self.merges.append((kept, sum(living) - kept))
 

@@ -19,7 +19,7 @@ from bot.web.h5 import PayPage, SalePages
 from bot.web.h5_site import MemberSite
 from bot.web.server import create_app
 from bot.web.visitors import COOKIE, STAY, Visitors
-from crm import identities
+from crm import merges
 from crm.base.outbox import OutboxRow
 from crm.base.peers import Peers
 from tests.bot.flashsale.stall import Stall, item, stall
@@ -72,7 +72,7 @@ async def test_who_was_merged_sees_what_is_theirs_and_who_was_erased_signs_in_an
     lin, lin_too = await stall.members(2)
     granted = await stall.claim(await stall.item(), lin)
     async with stall.sessions.begin() as session:
-        assert await identities.merge(session, lin, lin_too, because="test", now=stall.clock.now()) == lin
+        assert await merges.merge(session, lin, lin_too, because="test", now=stall.clock.now()) == lin
     assert (await phone.get(f"/h5/claims/{granted.no}", lin_too))[0] == 200
     await privacy.erase(stall.sessions, lin, by="zhou", reason=privacy.Reason.ASKED, now=stall.clock.now())
     assert [(await phone.get("/h5/claims", one))[0] for one in (lin, lin_too)] == [302, 302]
@@ -146,7 +146,7 @@ async def test_what_is_sold_out_is_told_from_memory_and_who_has_some_hears_of_it
     assert await taps(wang) == (409, "sale.sold_out") and asked == []
     assert await taps(lin) == (200, no)  # the same tap once more, after a lost connection
     async with stall.sessions.begin() as session:
-        await identities.merge(session, lin, lin_too, because="test", now=stall.clock.now())
+        await merges.merge(session, lin, lin_too, because="test", now=stall.clock.now())
     stall.clock.advance(seconds=2)
     assert await taps(chen) == (409, "sale.sold_out")  # looked up anew
     assert await taps(lin_too, key="by the other name") == (200, no)
