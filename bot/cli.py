@@ -20,6 +20,7 @@ from bot.commands import (
     api_keys,
     bills,
     campaigns,
+    coupons,
     groups,
     imports,
     member,
@@ -54,6 +55,7 @@ cli.add_typer(faq_cli.cli, name="faq")
 cli.command("rfm")(rfm_command)
 cli.command("segment")(segment_command)
 cli.add_typer(campaigns.cli, name="campaigns")
+cli.add_typer(coupons.cli, name="coupons")
 cli.add_typer(referral.cli, name="referral")
 cli.add_typer(sale.cli, name="sale")
 cli.add_typer(tasks.cli, name="tasks")

@@ -64,6 +64,12 @@ async def look_up(session: AsyncSession, definition: Definition) -> Definition:
     return definition.model_copy(update={"segment": None, "audience": condition})
 
 
+async def living(session: AsyncSession) -> int:
+    """How many members the shop has."""
+    everybody = sa.select(sa.func.count()).select_from(Member).where(*segment_compiler.living(Member))
+    return await session.scalar(everybody) or 0
+
+
 async def newest_member(session: AsyncSession) -> int:
     return await session.scalar(sa.select(sa.func.max(Member.id))) or 0
 
@@ -196,7 +202,6 @@ async def preview(
     if definition.groups is not None:
         return await _preview_groups(session, definition.groups, gate=gate, now=now)
     definition = await look_up(session, definition)
-    everybody = sa.select(sa.func.count()).select_from(Member).where(*segment_compiler.living(Member))
     found = segment_compiler.member_ids(definition.condition, now=now)
     member_id: Any = found.selected_columns[0]
     chosen = found
@@ -218,7 +223,7 @@ async def preview(
             refused[said.rest.code] += going - len(said.known)
         if definition.channels == (Channel.BROADCAST,):
             without += await _without_sender(session, asked, member_id, said)
-    return Reach(int(await session.scalar(everybody) or 0), selected, selected - left, dict(refused), without)
+    return Reach(await living(session), selected, selected - left, dict(refused), without)
 
 
 async def _without_sender(session: AsyncSession, asked: sa.Select[Any], member_id: Any, said: sieve.Sifted) -> int:

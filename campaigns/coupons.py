@@ -137,7 +137,7 @@ async def issue(
             raise LimitReached(offer.key, offer.per_member or 0)
         coupon = Coupon(offer_id=offer_id, member_id=member_id, issued_to_id=member_id, because=because)
         coupon.code, coupon.status = await _new_code(session, chance), CouponStatus.ISSUED
-        coupon.issued_at, coupon.expires_at, coupon.discount_fen = now, _ends(offer, now, zone), 0
+        coupon.issued_at, coupon.expires_at, coupon.discount_fen = now, ends(offer, now, zone), 0
         session.add(coupon)
         await session.flush()
     told = CouponIssued(coupon_id=coupon.id, offer_id=offer_id, member_id=member_id, because=because)
@@ -163,7 +163,7 @@ async def _new_code(session: AsyncSession, chance: random.Random) -> str:
     raise Busy
 
 
-def _ends(offer: Offer, now: datetime, zone: ZoneInfo) -> datetime:
+def ends(offer: Offer, now: datetime, zone: ZoneInfo) -> datetime:
     """The end of the last of its days, today being the first; never after the offer's own end."""
     ends = [offer.ends_at] if offer.ends_at is not None else []
     if offer.valid_days is not None:
@@ -175,7 +175,7 @@ async def _why_not_issued(session: AsyncSession, offer_id: int, *, now: datetime
     offer = await session.get(Offer, offer_id, populate_existing=True)
     if offer is None:
         return offers.OfferNotFound(str(offer_id))
-    if offer.closed_at is not None or offer.starts_at > now or (offer.ends_at is not None and offer.ends_at <= now):
+    if not offers.is_open(offer, now):
         return OfferNotOpen(offer.key, offer.starts_at, offer.closed_at or offer.ends_at)
     return OfferSoldOut(offer.key)
 

@@ -171,6 +171,11 @@ def open_at(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
+def is_open(offer: Offer, now: datetime) -> bool:
+    """The same of one that was read."""
+    return offer.closed_at is None and offer.starts_at <= now and (offer.ends_at is None or offer.ends_at > now)
+
+
 def terms_of(offer: Offer) -> Terms:
     return Terms(
         kind=offer.kind,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.models.campaign import Batch, Broadcast, Campaign, Conversion, Copy, Delivery, Run
+from campaigns.models.coupon_grant import CouponGrant
 from campaigns.models.follow_up import FollowUp, FollowUpRule
 from campaigns.models.gate import MarketingHold, QuotaUse, SendingStop, Touch
 from campaigns.models.group_post import GroupCopy, GroupPost, GroupTask
@@ -108,6 +109,7 @@ NOBODY: dict[type[Any], str] = {
     Broadcast: "a task of the staff's",
     Campaign: "the shop's own plans",
     JobMark: "how far a nightly walk has come",
+    CouponGrant: "what the shop gives an audience",
     CommunityTask: "what the shop asks everybody",
     GroupCopy: "a group as a whole",
     GroupPost: "the shop's own plans",

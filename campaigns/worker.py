@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from campaigns import firing, group_posts, group_tasks, sequence_news, sequences, ticks
+from campaigns import coupon_grants, firing, group_posts, group_tasks, sequence_news, sequences, ticks
 from campaigns.draining import Kf
 from campaigns.guard_rules import Gate
 from crm.base.clock import Clock
@@ -14,6 +14,7 @@ from crm.base.peers import Peers
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0
+GRANTED_A_ROUND = 20  # windows of coupons; messages do not wait for all of them
 
 
 class Worker:
@@ -37,6 +38,10 @@ class Worker:
         while await self._once(firing.listen):
             steps += 1
         while await self._once(sequence_news.listen):
+            steps += 1
+        for _ in range(GRANTED_A_ROUND):
+            if not await self._once(coupon_grants.advance):
+                break
             steps += 1
         while await self._once(ticks.plan):
             steps += 1

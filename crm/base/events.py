@@ -107,8 +107,12 @@ async def append_all(session: AsyncSession, events: Sequence[Any], *, now: datet
     if is_sqlite(session):
         await insert_rows(session, EventRow.__table__, (*_COLUMNS, "xid"), [(*row, 0) for row in rows])
         return
-    told = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
     connection = await session.connection()
+    if len(rows) >= _MANY:
+        xid = await connection.scalar(sa.select(current_xid(session)))
+        await insert_rows(connection, EventRow.__table__, (*_COLUMNS, "xid"), [(*row, xid) for row in rows])
+        return
+    told = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
     await connection.execute(sa.insert(EventRow).values(xid=current_xid(session)), told)
 
 
@@ -120,6 +124,7 @@ async def append_named(
     await session.execute(sa.insert(EventRow).values(xid=current_xid(session), **row))
 
 
+_MANY = 50  # from here on asking for the transaction's id once costs less than naming it in every row
 _COLUMNS = ("name", "member_id", "body", "at")
 
 
