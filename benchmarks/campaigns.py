@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from benchmarks.campaigns_coupons import coupon_row
 from benchmarks.ground import DATABASES, database
 from benchmarks.report import Report, Row, command, median, say
 from campaigns import audience, definition, deliveries, sieve, ticks
@@ -68,6 +69,8 @@ async def _measure(kind: str, url: str, size: Size) -> list[Row]:
         await _remember(sessions, size.members)
         for number in range(1, size.rounds + 1):
             figures.setdefault("with history", []).append(await _planned_and_judged(sessions, number + 200))
+        say(f"campaigns: a coupon for each, {kind} …")
+        given = await coupon_row(kind, sessions, size.rounds, NOW)
     finally:
         await sessions.close()
     found = {what: median(rates) for what, rates in figures.items()}
@@ -81,6 +84,7 @@ async def _measure(kind: str, url: str, size: Size) -> list[Row]:
             found["insert select"],
         ),
         Row(f"{kind}, on their way", "deliveries/s", found["drained"], found["marked"]),
+        given,
     ]
     if "drained by two" in found:
         rows.append(Row(f"{kind}, on their way, two workers", "deliveries/s", found["drained by two"], found["marked"]))

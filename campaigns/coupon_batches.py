@@ -1,7 +1,7 @@
 """Coupons of one offer for many members at once: the same rules as for one, and a few statements however many.
 
 Locks are taken in the order of issuing a single one: the people, the offer, how many each took. What is left of the
-stock is taken in one UPDATE whose WHERE clause is the guard; of a limit per member the guard is in the upsert.
+stock is taken in one UPDATE whose WHERE clause is the guard; the limit per member is one too.
 """
 
 import random
@@ -11,6 +11,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import coupons, offers
@@ -18,13 +19,12 @@ from campaigns.coupon_terms import CouponIssued, OfferNotOpen
 from campaigns.models.offer import Coupon, CouponStatus, Offer, OfferTaken
 from crm.base import events
 from crm.base.clock import SHANGHAI
-from crm.base.db import insert_all, insert_rows, is_among, next_ids
+from crm.base.db import BigInt, is_among, next_ids, told_rows
 from crm.base.errors import Busy
 from crm.base.ids import code as fresh_code
 from crm.models.member import Identity, Member
 
-COLUMNS = ("id", "code", "offer_id", "member_id", "issued_to_id", "because", "status", "issued_at", "expires_at",
-           "discount_fen")  # fmt: skip
+NO_SYNC = {"synchronize_session": False}
 STOCK_ATTEMPTS = 5  # each finds less than the one before
 
 
@@ -57,16 +57,21 @@ async def issue(
     asked = sorted(set(member_ids))
     found = Shared()
     here = await _hold(session, asked)
-    had = await _had(session, offer_id, here, because)
-    full = await _full(session, offer_id, here)
+    had, taken = await _had(session, offer_id, here, because), await _taken(session, offer_id, here)
     found.gone = [one for one in asked if one not in here]
     found.had_it = [one for one in asked if one in had]
-    found.at_limit = [one for one in asked if one in full and one not in had]
+    full = {one for one, is_full in taken.items() if is_full} - had
+    found.at_limit = [one for one in asked if one in full]
     free = [one for one in asked if one in here and one not in had and one not in full]
-    offer, many = await _take(session, offer_id, len(free), now=now)
-    found.got, found.missed = free[:many], free[many:]
-    await _count(session, offer, found.got)
-    await _write(session, offer, found.got, because, now=now, chance=chance, zone=zone)
+    try:
+        async with session.begin_nested():
+            offer, many = await _take(session, offer_id, len(free), now=now)
+            found.got, found.missed = free[:many], free[many:]
+            if found.got:
+                await _count(session, offer, found.got, taken.keys())
+                await _write(session, offer, found.got, because, now=now, chance=chance, zone=zone)
+    except IntegrityError:  # a code, or somebody's first of this offer, written since we looked
+        raise Busy(retry_after=1.0) from None
     return found
 
 
@@ -91,10 +96,12 @@ async def _had(session: AsyncSession, offer_id: int, member_ids: Collection[int]
     return {one for (one,) in await session.execute(sa.union(*under))}
 
 
-async def _full(session: AsyncSession, offer_id: int, member_ids: Collection[int]) -> set[int]:
+async def _taken(session: AsyncSession, offer_id: int, member_ids: Collection[int]) -> dict[int, bool]:
+    """Who took some of this offer before, and whether that is as many as one person may."""
+    is_full = sa.func.coalesce(OfferTaken.taken >= Offer.per_member, sa.false())
     mine = (OfferTaken.offer_id == offer_id, is_among(session, OfferTaken.member_id, member_ids))
-    full = sa.select(OfferTaken.member_id).join(Offer, Offer.id == OfferTaken.offer_id)
-    return set(await session.scalars(full.where(*mine, OfferTaken.taken >= Offer.per_member)))
+    found = sa.select(OfferTaken.member_id, is_full).join(Offer, Offer.id == OfferTaken.offer_id).where(*mine)
+    return {member_id: bool(full) for member_id, full in await session.execute(found)}
 
 
 async def _take(session: AsyncSession, offer_id: int, wanted: int, *, now: datetime) -> tuple[Offer, int]:
@@ -122,12 +129,16 @@ async def _take(session: AsyncSession, offer_id: int, wanted: int, *, now: datet
     raise Busy(retry_after=1.0)
 
 
-async def _count(session: AsyncSession, offer: Offer, member_ids: Sequence[int]) -> None:
-    """One more that each took, if that is within the limit."""
-    rows = [{"offer_id": offer.id, "member_id": one, "taken": 1} for one in member_ids]
-    under = "" if offer.per_member is None else f" WHERE offer_taken.taken < {int(offer.per_member)}"
-    again = f"(offer_id, member_id) DO UPDATE SET taken = offer_taken.taken + 1{under}"
-    if await insert_all(session, OfferTaken.__table__, rows, conflict=again) != len(rows):
+async def _count(session: AsyncSession, offer: Offer, member_ids: Sequence[int], known: Collection[int]) -> None:
+    """One more that each took, if that is within the limit. known: who took some before."""
+    fresh = told_rows(session, member_id=(BigInt, [one for one in member_ids if one not in known]))
+    first = sa.select(sa.literal(offer.id, BigInt), fresh.c.member_id, sa.literal(1, BigInt))
+    await session.execute(sa.insert(OfferTaken).from_select(["offer_id", "member_id", "taken"], first))
+    again = [one for one in member_ids if one in known]
+    within = [] if offer.per_member is None else [OfferTaken.taken < offer.per_member]
+    more = sa.update(OfferTaken).where(OfferTaken.offer_id == offer.id, is_among(session, OfferTaken.member_id, again))
+    counted = await session.execute(more.where(*within).values(taken=OfferTaken.taken + 1), execution_options=NO_SYNC)
+    if counted.rowcount != len(again):  # type: ignore[attr-defined]
         raise Busy(retry_after=1.0)  # somebody took one since we looked: look again
 
 
@@ -135,19 +146,18 @@ async def _write(
     session: AsyncSession, offer: Offer, member_ids: Sequence[int], because: str, *,
     now: datetime, chance: random.Random, zone: ZoneInfo,
 ) -> None:  # fmt: skip
-    if not member_ids:
-        return
     table = Coupon.__table__
     assert isinstance(table, sa.Table)
     ids, codes = await next_ids(session, table, len(member_ids)), await _new_codes(session, len(member_ids), chance)
-    ends, status = coupons.ends(offer, now, zone), CouponStatus.ISSUED
-    rows = [(number, code, offer.id, one, one, because, status, now, ends, 0)
-            for number, code, one in zip(ids, codes, member_ids, strict=True)]  # fmt: skip
-    if await insert_rows(session, table, COLUMNS, rows) != len(rows):
-        raise Busy(retry_after=1.0)  # a code that somebody drew at the same instant
-    told = [CouponIssued(coupon_id=number, offer_id=offer.id, member_id=one, because=because)
-            for number, one in zip(ids, member_ids, strict=True)]  # fmt: skip
-    await events.append_all(session, told, now=now)
+    rows = told_rows(session, id=(BigInt, ids), code=(sa.Text(), codes), member_id=(BigInt, member_ids))
+    member_id, ends = rows.c.member_id, coupons.ends(offer, now, zone)
+    alike = {"offer_id": offer.id, "because": because, "status": CouponStatus.ISSUED, "issued_at": now,
+             "expires_at": ends, "discount_fen": 0}  # fmt: skip
+    same = {name: sa.literal(value, table.c[name].type) for name, value in alike.items()}
+    columns = {"id": rows.c.id, "code": rows.c.code, "member_id": member_id, "issued_to_id": member_id, **same}
+    await session.execute(sa.insert(table).from_select(list(columns), sa.select(*columns.values())))
+    told = {"coupon_id": rows.c.id, "member_id": member_id, "offer_id": same["offer_id"], "because": same["because"]}
+    await events.append_each(session, CouponIssued, rows, told, now=now)
 
 
 async def _new_codes(session: AsyncSession, many: int, chance: random.Random) -> list[str]:

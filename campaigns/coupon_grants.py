@@ -174,8 +174,7 @@ async def advance(session: AsyncSession, *, now: datetime) -> bool:
     member_id: Any = people.selected_columns[0]
     asked = list(await session.scalars(people.where(member_id > grant.cursor, member_id <= upto)))
     try:
-        async with session.begin_nested():
-            shared = await coupon_batches.issue(session, grant.offer_id, asked, because=f"grant:{grant.id}", now=now)
+        shared = await coupon_batches.issue(session, grant.offer_id, asked, because=f"grant:{grant.id}", now=now)
     except Busy:
         return False  # others were quicker; in the next round it is looked at again
     except OfferNotOpen as closed:

@@ -70,7 +70,7 @@ def test_the_staffs_pages_are_timed_beside_an_empty_answer(capsys: pytest.Captur
 
 def test_a_campaign_is_planned_judged_and_put_on_its_way(capsys: pytest.CaptureFixture[str]) -> None:
     found = read(campaigns.measure(True, campaigns.Size(members=500, rounds=1, databases=ONE)), capsys)
-    assert {row["unit"] for row in found["rows"]} == {"rows/s", "deliveries/s"}
+    assert {row["unit"] for row in found["rows"]} == {"rows/s", "deliveries/s", "coupons/s"}
 
 
 def test_claims_are_counted_beside_raw_batches_and_other_ways(capsys: pytest.CaptureFixture[str]) -> None:

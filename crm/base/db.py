@@ -287,6 +287,32 @@ async def next_ids(session: AsyncSession, table: sa.Table, count: int) -> list[i
     return sorted(await session.scalars(drawn, {"table": table.name, "count": count}))
 
 
+def told_rows(session: AsyncSession, **columns: tuple[sa.types.TypeEngine[Any], Sequence[Any]]) -> sa.Subquery:
+    """Rows told by the caller as something to select from, each column its type and its values, all equally long.
+
+    For INSERT … SELECT of many rows that differ in little: only what differs is told.
+    """
+    if is_sqlite(session):
+        together = to_json(list(zip(*(values for _, values in columns.values()), strict=True)))
+        rows = sa.func.json_each(sa.bindparam(None, together, sa.Text())).table_valued("value")
+        picked = [
+            sa.func.json_extract(rows.c.value, f"$[{place}]", type_=kind).label(name)
+            for place, (name, (kind, _)) in enumerate(columns.items())
+        ]
+        return sa.select(*picked).select_from(rows).subquery()
+    arrays = [sa.bindparam(None, list(values), postgresql.ARRAY(kind)) for kind, values in columns.values()]
+    named = [sa.column(name, kind) for name, (kind, _) in columns.items()]
+    told = sa.func.unnest(*arrays).table_valued(*named).render_derived()
+    return sa.select(*told.c).subquery()
+
+
+def json_object(session: AsyncSession, fields: Mapping[str, Any]) -> sa.ColumnElement[Any]:
+    """SQL for a JSON object of these columns and values."""
+    make = sa.func.json_object if is_sqlite(session) else sa.func.jsonb_build_object
+    pairs = [part for name, value in fields.items() for part in (sa.literal(name, sa.Text()), value)]
+    return make(*pairs, type_=Json)
+
+
 @lru_cache(maxsize=64)
 def _bulk_insert(
     dialect: Dialect, returning: sa.Column[Any], names: tuple[str, ...]

@@ -6,8 +6,9 @@ each event carries the id of its transaction, cursors move along (xid, id), and 
 transaction still running.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.base.db import Base, current_xid, insert, insert_rows, is_sqlite, oldest_running_xid
+from crm.base.db import Base, current_xid, insert, insert_rows, is_sqlite, json_object, oldest_running_xid
 
 Event = TypeVar("Event")
 
@@ -107,13 +108,22 @@ async def append_all(session: AsyncSession, events: Sequence[Any], *, now: datet
     if is_sqlite(session):
         await insert_rows(session, EventRow.__table__, (*_COLUMNS, "xid"), [(*row, 0) for row in rows])
         return
-    connection = await session.connection()
-    if len(rows) >= _MANY:
-        xid = await connection.scalar(sa.select(current_xid(session)))
-        await insert_rows(connection, EventRow.__table__, (*_COLUMNS, "xid"), [(*row, xid) for row in rows])
-        return
     told = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+    connection = await session.connection()
     await connection.execute(sa.insert(EventRow).values(xid=current_xid(session)), told)
+
+
+async def append_each(
+    session: AsyncSession, kind: type[Any], rows: sa.Subquery, fields: Mapping[str, Any], *, now: datetime
+) -> None:
+    """An event of this kind for each of many rows in the database. fields: of the event, as columns or values."""
+    if (wanted := {one.name for one in dataclass_fields(kind)}) != fields.keys():
+        raise TypeError(f"{kind.__name__} has {sorted(wanted)}, told were {sorted(fields)}")
+    about = fields.get("member_id", sa.null())
+    body = json_object(session, fields)
+    told = sa.select(current_xid(session), sa.literal(kind.__name__, sa.Text()), about, body, sa.literal(now, _AT))
+    columns = ["xid", *_COLUMNS]
+    await session.execute(sa.insert(EventRow).from_select(columns, told.select_from(rows)))
 
 
 async def append_named(
@@ -124,7 +134,7 @@ async def append_named(
     await session.execute(sa.insert(EventRow).values(xid=current_xid(session), **row))
 
 
-_MANY = 50  # from here on asking for the transaction's id once costs less than naming it in every row
+_AT = EventRow.__table__.c.at.type
 _COLUMNS = ("name", "member_id", "body", "at")
 
 
