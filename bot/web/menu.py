@@ -39,6 +39,7 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
         N_("营销"),
         [
             Item(N_("活动"), "/console/campaigns", "speakerphone", Right.CONSOLE),
+            Item(N_("优惠与券"), "/console/coupons", "ticket", Right.CONSOLE),
             Item(N_("秒杀"), "/console/sales", "bolt", Right.CONSOLE),
             Item(N_("月度总结"), "/console/month", "clipboard-list", Right.CONSOLE),
         ],
