@@ -14,7 +14,8 @@ from campaigns.cron import Cron, CronWrong
 from campaigns.guard_rules import Channel
 from campaigns.models.campaign import Kind
 from crm import conditions
-from crm.base.clock import SHANGHAI
+from crm.base import complaints
+from crm.base.clock import SHANGHAI, is_skipped
 from crm.base.errors import Invalid
 from crm.conditions import Condition, DefinitionWrong
 from crm.models.lifecycle import DateKind
@@ -347,10 +348,13 @@ def next_fire(definition: Definition, *, after: datetime, first: bool = False) -
 
 def late_schedule(definition: Definition, *, now: datetime) -> list[dict[str, str]]:
     """What is wrong with the schedule as seen from now: it lies in the past, or never comes."""
+    for name, local in (("starts_at", definition.starts_at), ("ends_at", definition.ends_at)):
+        if local is not None and local.tzinfo is None and is_skipped(local):
+            return [{"field": name, "reason": f"{local:%Y-%m-%d %H:%M} 这个钟点不存在：夏令时把表拨过去了，换一个钟点"}]
     if definition.kind is Kind.ONE_OFF and definition.starts is not None and definition.starts <= now:
-        return [{"field": "starts_at", "reason": "这个时间已经过去了"}]
+        return [{"field": "starts_at", "reason": "这个时间已经过去了，改成以后的时间"}]
     if definition.ends is not None and definition.ends <= now:
-        return [{"field": "ends_at", "reason": "这个时间已经过去了"}]
+        return [{"field": "ends_at", "reason": "这个时间已经过去了，改成以后的，或者不写"}]
     if definition.cron is not None and next_fire(definition, after=now) is None:
         return [{"field": "every" if definition.every else "on", "reason": "在 ends_at 之前一次也不会触发"}]
     return []
@@ -372,7 +376,9 @@ def _conditions(definition: Definition) -> list[dict[str, str]]:
         try:
             conditions.read(condition)
         except DefinitionWrong as refused:
-            wrong += [{"field": f"{field}.{one['field']}", "reason": one["reason"]} for one in refused.mistakes]
+            wrong += [
+                {"field": f"{field}.{one['field']}".rstrip("."), "reason": one["reason"]} for one in refused.mistakes
+            ]
     return wrong
 
 
@@ -388,4 +394,4 @@ def _cron(definition: Definition) -> list[dict[str, str]]:
 
 def _mistake(error: Any) -> dict[str, str]:
     where = ".".join(str(part) for part in error["loc"])
-    return {"field": where, "reason": error["msg"].removeprefix("Value error, ")}
+    return {"field": where, "reason": complaints.sentence(error)}

@@ -4,7 +4,7 @@ Applying twice is applying once: a file that says what the shop has is left alon
 on; ending a campaign is said, not left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import yaml
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, engine, messages, overlaps
+from campaigns import audience, cautions, definition, engine, messages, overlaps
 from campaigns.audience import Reach
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import Review
@@ -23,6 +23,7 @@ from campaigns.file_kinds import FileKind
 from campaigns.follow_ups import FOLLOW_UPS
 from campaigns.guard_rules import Gate
 from campaigns.models.campaign import Campaign
+from campaigns.offer_files import OFFERS
 from campaigns.overlaps import Overlap
 from campaigns.referral_files import REFERRALS
 from campaigns.surveys import SURVEYS
@@ -34,7 +35,7 @@ from crm.base.errors import ShopError
 BYTES = 256 * 1024  # of one file
 MOST_FILES = 500
 BY = "file"
-KINDS: Sequence[FileKind] = (TASKS, REFERRALS, SURVEYS, FOLLOW_UPS)  # beside campaigns
+KINDS: Sequence[FileKind] = (OFFERS, TASKS, REFERRALS, SURVEYS, FOLLOW_UPS)  # beside campaigns
 
 
 class _Loader(yaml.SafeLoader):
@@ -74,6 +75,7 @@ class Step:
     reach: Reach | None = None
     wrong: str = ""
     overlaps: tuple[Overlap, ...] = ()  # other campaigns for the same members within a day
+    cautions: tuple[str, ...] = ()  # what is no mistake and may not be meant
 
 
 def read_folder(folder: Path, words: Words | None = None) -> list[File]:
@@ -120,12 +122,24 @@ def _read(path: Path, words: Words) -> File:
     except CampaignWrong as wrong:
         return File(path, name, None, mistakes=list(wrong.mistakes))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        return File(path, name, None, mistakes=[{"field": "", "reason": f"读不懂：{str(error)[:300]}"}])
+        return File(path, name, None, mistakes=[{"field": "", "reason": unread(error)}])
+
+
+def unread(error: Exception) -> str:
+    """Where a file stops being YAML, in words."""
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
+        return f"第 {mark.line + 1} 行第 {mark.column + 1} 个字读不懂：{error.problem or error.context}"
+    if isinstance(error, UnicodeDecodeError):
+        return "不是 UTF-8 的文字：另存为 UTF-8 再试"
+    if "out of range" in str(error) or "must be in" in str(error):
+        return f"有一个日期或钟点不存在：{str(error)[:100]}"
+    return f"读不懂：{str(error)[:300]}"
 
 
 async def plan(session: AsyncSession, files: Sequence[File], *, gate: Gate, now: datetime) -> list[Step]:
     """What applying these files would change, and whom the changed ones would reach now."""
     steps = []
+    also = {one.name for one in files if one.kind is OFFERS and getattr(one.told, "claimable", False)}
     for one in files:
         if one.told is None:
             continue
@@ -135,7 +149,7 @@ async def plan(session: AsyncSession, files: Sequence[File], *, gate: Gate, now:
         known = await _known(session, one.name)
         step = _compared(one, known)
         if step.change is not Change.SAME:
-            step = await _looked(session, step, one.told, known, gate=gate, now=now)
+            step = await _looked(session, step, one.told, known, also, gate=gate, now=now)
         steps.append(step)
     return steps
 
@@ -197,7 +211,14 @@ def _differ(wanted: dict[str, Any], has: dict[str, Any]) -> tuple[str, ...]:
 
 
 async def _looked(
-    session: AsyncSession, step: Step, told: Definition, known: Campaign | None, *, gate: Gate, now: datetime
+    session: AsyncSession,
+    step: Step,
+    told: Definition,
+    known: Campaign | None,
+    also: Collection[str],
+    *,
+    gate: Gate,
+    now: datetime,
 ) -> Step:
     try:
         if wrong := definition.late_schedule(told, now=now):
@@ -206,4 +227,5 @@ async def _looked(
     except ShopError as refused:
         return Step(step.name, step.change, step.fields, None, str(refused))
     close = await overlaps.find(session, told, name=step.name, now=now)
-    return Step(step.name, step.change, step.fields, reach, overlaps=tuple(close))
+    said = await cautions.find(session, told, gate=gate, also=also, now=now)
+    return Step(step.name, step.change, step.fields, reach, overlaps=tuple(close), cautions=tuple(said))

@@ -15,7 +15,7 @@ from campaigns.file_kinds import FileKind
 from campaigns.models.follow_up import FollowUp, FollowUpResult, FollowUpRule
 from campaigns.words import Words
 from crm import conditions, segment_compiler
-from crm.base import events
+from crm.base import complaints, events
 from crm.base.clock import SHANGHAI, local_day
 from crm.base.db import insert
 from crm.base.errors import NotFound, Refused
@@ -250,7 +250,9 @@ def _read(name: str, said: dict[str, Any]) -> RuleTold:
         found = RuleTold.model_validate(said)
         conditions.read(found.audience)
     except ValidationError as error:
-        wrong = [{"field": ".".join(map(str, one["loc"])), "reason": one["msg"]} for one in error.errors()]
+        wrong = [
+            {"field": ".".join(map(str, one["loc"])), "reason": complaints.sentence(one)} for one in error.errors()
+        ]
         raise CampaignWrong(wrong) from None
     except DefinitionWrong as error:
         wrong = [{"field": f"audience.{one['field']}", "reason": one["reason"]} for one in error.mistakes]

@@ -21,6 +21,13 @@ WRONG = {
     "not_allowed": "第 {line} 行不能这样写：{what}。能写的只有字段、没有就写、元、日期和条件",
     "unknown_field": "第 {line} 行没有“{what}”这个字段{nearest}",
 }
+NODES = {
+    "For": "循环（for）", "Getattr": "取内部属性（点号）", "Getitem": "取下标（方括号）", "Call": "调用函数（括号）",
+    "Mul": "算式（*）", "Pow": "算式（**）", "Add": "算式（+）", "Sub": "算式（-）", "Div": "算式（/）",
+    "Mod": "算式（%）", "Concat": "拼接（~）", "Assign": "赋值（set）", "Macro": "宏（macro）", "Block": "block",
+    "Include": "引入文件（include）", "Import": "引入文件（import）", "FromImport": "引入文件（import）",
+    "Extends": "继承文件（extends）", "Dict": "字典", "List": "列表", "Tuple": "列表",
+}  # fmt: skip
 LEVELS = {Level.REFUSE: "不能用", Level.WARN: "留神，确认要用就写 words_confirmed: true"}
 
 
@@ -70,7 +77,7 @@ def _words(text: str, words: Words, is_confirmed: bool) -> Iterator[str]:
 
 def _in_words(wrong: TemplateWrong) -> str:
     nearest = f"，是不是 {'、'.join(wrong.nearest)}？" if wrong.nearest else ""
-    return WRONG[wrong.reason].format(line=wrong.line, what=wrong.what, nearest=nearest)
+    return WRONG[wrong.reason].format(line=wrong.line, what=NODES.get(wrong.what, wrong.what), nearest=nearest)
 
 
 async def fill(

@@ -137,10 +137,17 @@ async def put(session: AsyncSession, draft: Draft, *, now: datetime) -> Offer:
         .execution_options(populate_existing=True)
     )
     if changed is None:
-        tight = [name for name, used in (("stock", known.issued), ("budget_fen", known.committed_fen))
-                 if values[name] is not None and values[name] < used]  # fmt: skip
-        raise OfferFixed(draft.key, (*(moved if known.issued else ()), *tight))
+        raise OfferFixed(draft.key, fixed(known, draft))
     return changed
+
+
+def fixed(known: Offer, draft: Draft) -> tuple[str, ...]:
+    """What of this draft `put` would refuse of an offer that is out already, as it stands now."""
+    values: dict[str, Any] = draft.model_dump() | {"skus": list(draft.skus), "categories": list(draft.categories)}
+    moved = [name for name in TERMS if getattr(known, name) != values[name]] if known.issued else []
+    tight = [name for name, used in (("stock", known.issued), ("budget_fen", known.committed_fen))
+             if values[name] is not None and values[name] < used]  # fmt: skip
+    return (*moved, *tight)
 
 
 async def close(session: AsyncSession, key: str, *, now: datetime) -> Offer:

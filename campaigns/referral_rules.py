@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from campaigns.definition import CampaignWrong, Duration, Part
 from campaigns.models.offer import Offer, OfferKind
+from crm.base import complaints
 from crm.base.clock import SHANGHAI
 
 WHOLE_BP = 10_000
@@ -148,8 +149,7 @@ def read(told: Any) -> Terms:
         return Terms.model_validate(told)
     except ValidationError as error:
         wrong = [
-            {"field": ".".join(map(str, one["loc"])), "reason": one["msg"].removeprefix("Value error, ")}
-            for one in error.errors()
+            {"field": ".".join(map(str, one["loc"])), "reason": complaints.sentence(one)} for one in error.errors()
         ]
     raise ProgrammeWrong(wrong)
 

@@ -21,7 +21,7 @@ from campaigns.models.survey import Survey, SurveyAnswer
 from campaigns.tasks import rewards
 from campaigns.tasks.rewards import theirs
 from campaigns.words import Level, Words
-from crm.base import events
+from crm.base import complaints, events
 from crm.base.clock import SHANGHAI
 from crm.base.db import insert
 from crm.base.errors import Invalid, NotFound, Refused
@@ -298,7 +298,7 @@ def _read(name: str, said: dict[str, Any]) -> SurveyTold:
     try:
         return SurveyTold.model_validate({"title": name, **said})
     except ValidationError as error:
-        wrong = [(".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors()]
+        wrong = [(".".join(map(str, one["loc"])), complaints.sentence(one)) for one in error.errors()]
         raise CampaignWrong([{"field": field, "reason": reason} for field, reason in wrong]) from None
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
+from crm.base import complaints
 from crm.base.errors import Invalid
 from crm.models.lifecycle import DateKind, Stage
 from crm.models.member import Gender, MemberSource
@@ -53,9 +54,9 @@ class Span(Part):
     @model_validator(mode="after")
     def _is_a_span(self) -> Self:
         if self.least is None and self.most is None:
-            raise ValueError("say least, most or both")
+            raise ValueError("写 least、most 或两个都写")
         if self.least is not None and self.most is not None and self.least > self.most:
-            raise ValueError("least is above most")
+            raise ValueError("least 比 most 大")
         return self
 
     def __contains__(self, value: int) -> bool:
@@ -71,7 +72,7 @@ class Grades(Part):
     @model_validator(mode="after")
     def _is_a_span(self) -> Self:
         if self.least > self.most:
-            raise ValueError("least is above most")
+            raise ValueError("least 比 most 大")
         return self
 
 
@@ -85,9 +86,9 @@ class Period(Part):
     @model_validator(mode="after")
     def _is_a_period(self) -> Self:
         if self.last_days is not None and (self.from_on or self.to_on):
-            raise ValueError("either last_days or from_on and to_on")
+            raise ValueError("写 last_days，或者 from_on 和 to_on")
         if self.from_on and self.to_on and self.from_on > self.to_on:
-            raise ValueError("from_on is after to_on")
+            raise ValueError("from_on 在 to_on 之后")
         return self
 
 
@@ -157,7 +158,7 @@ class Lifetime(Part):
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if self.orders is None and self.spent_fen is None:
-            raise ValueError("say orders, spent_fen or both")
+            raise ValueError("写 orders、spent_fen 或两个都写")
         return self
 
 
@@ -250,7 +251,7 @@ class InBucket(Part):
     @model_validator(mode="after")
     def _is_a_share(self) -> Self:
         if self.first >= self.end:
-            raise ValueError("first is not below end")
+            raise ValueError("first 要小于 end")
         return self
 
 
@@ -290,13 +291,13 @@ class _Schema(GenerateJsonSchema):
 def read(definition: Any) -> Condition:
     """A condition from its JSON, as Python reads it. Raises DefinitionWrong with every mistake."""
     if _depth(definition) > DEEPEST:
-        raise DefinitionWrong([{"field": "", "reason": f"more than {DEEPEST} conditions inside each other"}])
+        raise DefinitionWrong([{"field": "", "reason": f"条件套得太深：最多 {DEEPEST} 层"}])
     try:
         condition: Condition = _CONDITION.validate_python(definition)
     except ValidationError as error:
         raise DefinitionWrong([_mistake(one) for one in error.errors()]) from None
     if (count := sum(1 for _ in leaves(condition))) > MOST_CONDITIONS:
-        raise DefinitionWrong([{"field": "", "reason": f"{count} conditions; at most {MOST_CONDITIONS}"}])
+        raise DefinitionWrong([{"field": "", "reason": f"{count} 个条件，最多 {MOST_CONDITIONS} 个"}])
     return condition
 
 
@@ -334,4 +335,4 @@ def _depth(definition: Any) -> int:
 
 def _mistake(error: Any) -> dict[str, str]:
     where = [str(part) for part in error["loc"] if part not in KINDS]
-    return {"field": ".".join(where), "reason": error["msg"].removeprefix("Value error, ")}
+    return {"field": ".".join(where), "reason": complaints.sentence(error)}

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm.base import complaints
 from crm.base.errors import Invalid
 from crm.level_rules import LevelRules
 from crm.models.loyalty import LoyaltyRule, RuleKind
@@ -51,10 +52,7 @@ def read(kind: type[Rules], body: Any) -> Rules:
         return kind.model_validate(body)
     except ValidationError as error:
         raise RulesWrong(
-            [
-                {"field": ".".join(map(str, one["loc"])), "reason": one["msg"].removeprefix("Value error, ")}
-                for one in error.errors()
-            ]
+            [{"field": ".".join(map(str, one["loc"])), "reason": complaints.sentence(one)} for one in error.errors()]
         ) from None
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot import texts
 from bot.commands.campaign_month import summary_command
 from bot.commands.database import with_session
 from bot.settings import Settings, campaign_review, read_settings
@@ -19,7 +20,7 @@ from bot.web.campaign_names import reason as _reason
 from campaigns import attribution, engine, experiments, files, playbooks, reports
 from campaigns.attribution import Outcome
 from campaigns.audience import Reach
-from campaigns.engine import CampaignNotFound, RunNotFound, SecondPersonNeeded, WrongStatus
+from campaigns.engine import CampaignNotFound, NobodySelected, RunNotFound, SecondPersonNeeded, WrongStatus
 from campaigns.files import Change, File, Step
 from campaigns.models.campaign import Campaign, CampaignStatus
 from campaigns.words import read as read_words
@@ -233,6 +234,8 @@ def _show(steps: list[Step]) -> None:
         for close in step.overlaps:
             both = f"与『{close.name}』（{_when(close.at)}）重叠 {close.members:,} 人"
             out.print(f"    {both}", style="yellow", markup=False)
+        for caution in step.cautions:
+            out.print(f"    留神：{caution}", style="yellow", markup=False)
         if step.wrong:
             out.print(f"    {step.wrong}", style="red", markup=False)
     if any(step.wrong for step in steps):
@@ -309,7 +312,9 @@ def _with_session(
         words = f"“{no.name}”现在{STATUS[no.stands]}，做不了这件事"
     except SecondPersonNeeded as no:
         words = f"“{no.name}”是 {no.by} 自己做的，要另一个人来审"
+    except NobodySelected as no:
+        words = f"“{no.name}”的人群现在一个人也没有，只发一次等于没发：改人群，或者等有人了再提交。什么也没改"
     except ShopError as no:
-        words = str(no) or no.code
+        words = str(no) or texts.refusal(no)
     Console(stderr=True).print(words, style="red", markup=False)
     raise typer.Exit(2)

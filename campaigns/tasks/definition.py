@@ -18,14 +18,13 @@ from pydantic import (
 
 from campaigns.definition import CampaignWrong, Instant
 from campaigns.models.task import TaskKind
+from crm.base import complaints
 from crm.base.clock import SHANGHAI
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
 Key = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\s，。！？/:]{1,40}$")]
 MESSAGES = {
-    "missing": "没有写",
-    "extra_forbidden": "没有这个字段",
     "union_tag_not_found": "写 task：quiz、vote、streak、review、monthly 里的一个",
     "union_tag_invalid": "task 是 quiz、vote、streak、review、monthly 里的一个",
 }
@@ -252,7 +251,7 @@ def write(task: AnyTask) -> dict[str, Any]:
 
 def _mistake(error: Any) -> dict[str, str]:
     loc = error["loc"][1:] if error["loc"] and error["loc"][0] in set(TaskKind) else error["loc"]
-    reason = MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, "))
+    reason = MESSAGES.get(error["type"], complaints.sentence(error))
     return {"field": ".".join(str(part) for part in loc), "reason": reason}
 
 

@@ -93,6 +93,12 @@ def local_day(instant: datetime, zone: ZoneInfo = SHANGHAI) -> date:
     return instant.astimezone(zone).date()
 
 
+def is_skipped(local: datetime, zone: ZoneInfo = SHANGHAI) -> bool:
+    """Whether this wall-clock time never comes: the clocks are set forward over it."""
+    there = local.replace(tzinfo=zone)
+    return there.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local
+
+
 def day_start(day: date, zone: ZoneInfo = SHANGHAI) -> datetime:
     """The aware UTC instant at which the shop-local `day` begins."""
     return datetime.combine(day, wall_time.min, tzinfo=zone).astimezone(UTC)

@@ -40,7 +40,7 @@ def told(**more: Any) -> dict[str, Any]:
         ({"channels": ["staff"]}, "channels.0"),
         ({"ends_at": "2026-03-01T00:00:00"}, ""),
         ({"misspelt": 1}, "misspelt"),
-        ({"tiers": [{"name": "金", "audience": {"is": "moon"}, "messages": [{"text": "嗨"}]}]}, "tiers.0.audience."),
+        ({"tiers": [{"name": "金", "audience": {"is": "moon"}, "messages": [{"text": "嗨"}]}]}, "tiers.0.audience"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_place(wrong: dict[str, Any], field: str) -> None:

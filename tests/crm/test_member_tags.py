@@ -217,7 +217,7 @@ async def test_a_rule_that_cannot_be_meant_is_refused_with_its_place(shop: Shop)
     [tag_id] = await shop.add("组", "甲")
     with pytest.raises(DefinitionWrong) as refused:
         await shop.rule(tag_id, {"is": "all", "of": [WOMEN, {"is": "ordered", "count": {"least": 3, "most": 1}}]})
-    assert refused.value.mistakes == [{"field": "of.1.count", "reason": "least is above most"}]
+    assert refused.value.mistakes == [{"field": "of.1.count", "reason": "least 比 most 大"}]
 
 
 async def test_an_order_retags_its_member_through_the_event(shop: Shop, make: Make) -> None:

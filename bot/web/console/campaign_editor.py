@@ -13,10 +13,11 @@ from bot.access.rights import Right
 from bot.settings import campaign_review
 from bot.web import campaign_names
 from bot.web.console.campaigns import PATH
-from bot.web.language import N_
-from bot.web.screens import Screens, change, go, house_of, looking, render, say, who
+from bot.web.language import N_, translations
+from bot.web.refusals import in_words
+from bot.web.screens import Screens, change, go, house_of, language_of, looking, render, say, who
 from bot.wecom import lanes
-from campaigns import audience, definition, engine, files, messages, overlaps, playbooks
+from campaigns import audience, cautions, definition, engine, files, messages, overlaps, playbooks
 from campaigns.definition import ANYBODY, CampaignWrong, Definition
 from crm import lookup, segment_compiler
 from crm.base import outbox
@@ -58,16 +59,16 @@ async def check(request: web.Request) -> web.Response:
     """Whom it reaches now, what is wrong with it, what it overlaps, and what one member would read."""
     form = await _form(request)
     house = house_of(request)
-    now, found = house.app.clock.now(), dict[str, Any]()
+    now, found, wrong = house.app.clock.now(), dict[str, Any](), list[dict[str, str]]()
     try:
         told = told_in(form)
-        wrong = [*definition.late_schedule(told, now=now), *messages.mistakes(told, house.app.words)]
+        wrong += [*definition.late_schedule(told, now=now), *messages.mistakes(told, house.app.words)]
         async with looking(request) as session:
-            found = await _looked(request, session, told, form)
+            found = await _looked(request, session, told, form, shows=not wrong)
     except CampaignWrong as refused:
-        wrong = refused.mistakes
+        wrong += refused.mistakes
     except ShopError as refused:
-        wrong = [{"field": "", "reason": str(refused) or refused.code}]
+        wrong.append({"field": "", "reason": in_words(refused, translations(language_of(request)))})
     return render(request, "console/_campaign_check.html", wrong=wrong, reason=campaign_names.reason, **found)
 
 
@@ -131,7 +132,7 @@ def told_in(form: dict[str, str]) -> Definition:
         try:
             told = files.parse(form["text"])
         except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise CampaignWrong([{"field": "", "reason": str(error)[:300]}]) from None
+            raise CampaignWrong([{"field": "", "reason": files.unread(error)}]) from None
         told.pop("name", None)
         told.pop("draft", None)
         return definition.read(told)
@@ -195,8 +196,9 @@ def _nameless(text: str) -> str:
 
 
 async def _looked(
-    request: web.Request, session: AsyncSession, told: Definition, form: dict[str, str]
+    request: web.Request, session: AsyncSession, told: Definition, form: dict[str, str], *, shows: bool = True
 ) -> dict[str, Any]:
+    """shows: also what a member would read; of texts that cannot be filled nothing is shown."""
     house = house_of(request)
     now: datetime = house.app.clock.now()
     member = await _as_whom(request, session, told, form.get("as_member", "").strip())
@@ -205,16 +207,20 @@ async def _looked(
         known = await _known(session, form)
         reach = await audience.preview(session, told, campaign_id=known, gate=house.app.gate, now=now)
         close = await overlaps.find(session, told, name=form.get("name", ""), now=now)
+    careful = await cautions.find(session, told, gate=house.app.gate, now=now)
     said = [(one.name, one) for one in told.messages] or [
         (f"{step.name} · {one.name}", one) for step in told.steps for one in step.messages
     ]
     bubbles = []
-    for title, message in said[:PREVIEWED]:
+    for title, message in said[:PREVIEWED] if shows else ():
         filled = (await messages.fill(session, {member.id: message}, now=now))[member.id] if member else message
         is_text = isinstance(filled, definition.Message)
         text = filled.text if isinstance(filled, definition.Message) else ""
         bubbles.append((title, text, "" if is_text else say(request, N_("这位会员缺文案里要写的资料，不会发给他。"))))
-    return {"reach": reach, "close": close or [], "bubbles": bubbles, "member": member, "more": len(said) - PREVIEWED}
+    return {
+        "reach": reach, "close": close or [], "cautions": careful, "bubbles": bubbles, "member": member,
+        "more": len(said) - PREVIEWED if shows else 0,
+    }  # fmt: skip
 
 
 async def _known(session: AsyncSession, form: dict[str, str]) -> int:
