@@ -5,6 +5,7 @@ past, a cron that never fires, a text too long for WeCom.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -42,7 +43,7 @@ def _duration(value: Any) -> Any:
     return timedelta(**{UNITS[found[2]]: int(found[1])}) if found else value
 
 
-def _aware(value: datetime) -> datetime:
+def aware(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=SHANGHAI)
 
 
@@ -155,6 +156,7 @@ class Groups(Part):
     tags: tuple[Name, ...] = Field((), max_length=50)
     owners: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field((), max_length=500)
     all: bool = False  # every living group
+    made_since: Instant | None = None  # of these, only groups that were made from then on
 
     @model_validator(mode="after")
     def _says_which(self) -> Self:
@@ -234,6 +236,13 @@ class Definition(Part):
             raise ValueError("写 segment（人群的名字）、audience（条件）或 groups（客户群），只写一个")
         if self.groups is not None and (reason := self._unfit_for_groups()):
             raise ValueError(reason)
+        if not self.is_of_groups_steps:
+            self._says_when()
+        if self.starts_at and self.ends_at and aware(self.ends_at) <= aware(self.starts_at):
+            raise ValueError("ends_at 不在 starts_at 之后")
+        return self
+
+    def _says_when(self) -> None:
         usual = {Kind.ONE_OFF: "starts_at", Kind.RECURRING: "every", Kind.TRIGGERED: "on"}
         wanted = usual.get(self.kind) or ("every" if self.every is not None else "on")
         if getattr(self, wanted) is None:
@@ -241,14 +250,15 @@ class Definition(Part):
         for name in {"every", "on"} - {wanted}:
             if getattr(self, name) is not None:
                 raise ValueError(f"{self.kind.value} 不写 {name}")
-        if self.starts_at and self.ends_at and _aware(self.ends_at) <= _aware(self.starts_at):
-            raise ValueError("ends_at 不在 starts_at 之后")
-        return self
 
     def _unfit_for_groups(self) -> str:
         """What a post into groups cannot have: a group is not a person."""
-        if self.kind in (Kind.TRIGGERED, Kind.STEPS):
-            return "发到群里的活动不能由会员的事触发，kind 写 one_off 或 recurring"
+        if self.kind is Kind.TRIGGERED:
+            return "发到群里的活动不能由会员的事触发，kind 写 one_off、recurring 或 steps"
+        if self.kind is Kind.STEPS and (self.every or self.on or self.goal or self.stays or self.again_after):
+            return "群的步骤从群进入那天数起，不写 every、on、goal、stays、again_after；一个群只走一遍"
+        if any(one.wait or one.only or one.tiers or one.channels for one in self.steps):
+            return "群的每一步只写 day 或 after、at 和 messages：群不是一个人，等不到事，也没有档位"
         if self.tiers or self.holdout_percent:
             return "发到群里的活动不写 tiers 和 holdout_percent：群里的人看到的是同一段话"
         return "发到群里只能走企业群发，channels 写 [broadcast]" if self.channels != (Channel.BROADCAST,) else ""
@@ -276,16 +286,21 @@ class Definition(Part):
 
     @property
     def starts(self) -> datetime | None:
-        return _aware(self.starts_at) if self.starts_at else None
+        return aware(self.starts_at) if self.starts_at else None
 
     @property
     def ends(self) -> datetime | None:
-        return _aware(self.ends_at) if self.ends_at else None
+        return aware(self.ends_at) if self.ends_at else None
+
+    @property
+    def is_of_groups_steps(self) -> bool:
+        """Whether it is groups that go through its steps, from the day each came in."""
+        return self.kind is Kind.STEPS and self.groups is not None
 
     @property
     def listens(self) -> bool:
-        """Whether it is events that fire it, not the clock."""
-        return self.on is not None and self.on.event is not None
+        """Whether it is what happens that fires it, not the clock: an event, or a group that comes."""
+        return self.is_of_groups_steps or (self.on is not None and self.on.event is not None)
 
     @property
     def cron(self) -> str | None:
@@ -314,6 +329,17 @@ def of_step(told: Definition, number: int) -> Definition:
             "kind": Kind.TRIGGERED, "on": Trigger(event=STEP_CAME), "every": None, "segment": None,
             "audience": {"is": "all", "of": [*wanted, ANYBODY]}, "messages": step.messages, "tiers": step.tiers,
             "channels": step.channels or told.channels, "steps": (), "goal": (), "stays": None, "again_after": None,
+        }
+    )  # fmt: skip
+
+
+def of_group_step(told: Definition, number: int, chat_ids: Sequence[str], *, at: datetime) -> Definition:
+    """What one step of a sequence posts into these groups, as the definition of a run that is due at an instant."""
+    groups = Groups(names=tuple(chat_ids))
+    return told.model_copy(
+        update={
+            "kind": Kind.ONE_OFF, "groups": groups, "starts_at": at, "ends_at": None,
+            "messages": told.steps[number].messages, "steps": (),
         }
     )  # fmt: skip
 

@@ -166,6 +166,17 @@ async def calendar(session: AsyncSession, *, since: datetime, until: datetime, m
     return sorted(coming, key=lambda one: (one.at, one.campaign_id))
 
 
+async def still_run(session: AsyncSession, campaign_ids: set[int]) -> set[int]:
+    """Those that nobody paused meanwhile; from here on who wants to has to wait for us."""
+    rows = await session.execute(
+        sa.select(Campaign.id, Campaign.status)
+        .where(Campaign.id.in_(campaign_ids))
+        .order_by(Campaign.id)
+        .with_for_update(read=True)
+    )
+    return {row.id for row in rows if row.status is S.RUNNING}
+
+
 # Verbs: before it runs
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns import audience, definition, step_times
 from campaigns.definition import STEP_CAME, Definition
-from campaigns.models.sequence import Enrolment, EnrolmentStatus, EnrolmentStep, SequenceVersion
+from campaigns.models.sequence import Enrolment, EnrolmentStatus, EnrolmentStep, GroupEnrolment, SequenceVersion
 from campaigns.step_times import Place
 from crm.base.clock import local_day
 from crm.base.db import insert, is_among
@@ -109,8 +109,12 @@ def _fresh(campaign_id: int, told: Definition, version: int, at: datetime) -> di
 
 
 async def has_active(session: AsyncSession, campaign_id: int) -> bool:
-    some = sa.select(Enrolment.id).where(Enrolment.campaign_id == campaign_id, Enrolment.status == ACTIVE).limit(1)
-    return await session.scalar(some) is not None
+    """A member, or a group."""
+    for table in (Enrolment, GroupEnrolment):
+        some = sa.select(table.id).where(table.campaign_id == campaign_id, table.status == ACTIVE).limit(1)
+        if await session.scalar(some) is not None:
+            return True
+    return False
 
 
 async def reached(session: AsyncSession, told: Definition, entered_at: Mapping[int, datetime]) -> set[int]:
@@ -158,8 +162,9 @@ async def gone(session: AsyncSession, run_id: int, told: Definition, member_ids:
 async def cancel(session: AsyncSession, campaign_id: int, *, now: datetime) -> None:
     """The campaign is cancelled: nobody is in it any more."""
     ended = {"status": EnrolmentStatus.CANCELLED, "due_at": None, "ended_at": now, "because": CANCELLED}
-    mine = sa.update(Enrolment).where(Enrolment.campaign_id == campaign_id, Enrolment.status == ACTIVE)
-    await session.execute(mine.values(**ended), execution_options=_quiet)
+    for table in (Enrolment, GroupEnrolment):
+        mine = sa.update(table).where(table.campaign_id == campaign_id, table.status == ACTIVE)
+        await session.execute(mine.values(**ended), execution_options=_quiet)
 
 
 async def of_member(session: AsyncSession, member_ids: Collection[int], *, locks: bool = True) -> Sequence[Enrolment]:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns.definition import Groups
+from campaigns.definition import Groups, aware
 from crm import staff
 from crm.base.db import is_among
 from crm.models.group import Group, GroupMember, GroupTag
@@ -31,6 +31,8 @@ async def select(session: AsyncSession, wanted: Groups) -> list[Chosen]:
     if wanted.owners:
         keys = [staff.key(one) for one in wanted.owners]
         query = query.where(Group.owner_id.in_(sa.select(Staff.id).where(Staff.key.in_(keys))))
+    if wanted.made_since is not None:
+        query = query.where(Group.created_at >= aware(wanted.made_since))
     rows = await session.execute(query.order_by(Group.id))
     return [Chosen(row.id, row.name, row.owner_id) for row in rows if _named(row.name, row.chat_id, wanted.names)]
 

@@ -25,7 +25,7 @@ from campaigns.models.referral import (
 )
 from campaigns.models.replenishment import Replenishment
 from campaigns.models.review import ReviewPicture, TaskReview
-from campaigns.models.sequence import Enrolment, EnrolmentStep, SequenceVersion
+from campaigns.models.sequence import Enrolment, EnrolmentStep, GroupEnrolment, GroupEnrolmentStep, SequenceVersion
 from campaigns.models.subscription import Cycle, PlanTerms, Reminder, Subscription, SubscriptionPlan
 from campaigns.models.suggestion import Item, ItemPair, ItemRun
 from campaigns.models.survey import Survey, SurveyAnswer
@@ -111,6 +111,8 @@ NOBODY: dict[type[Any], str] = {
     JobMark: "how far a nightly walk has come",
     CouponGrant: "what the shop gives an audience",
     CommunityTask: "what the shop asks everybody",
+    GroupEnrolment: "of groups",
+    GroupEnrolmentStep: "of groups",
     GroupCopy: "a group as a whole",
     GroupPost: "the shop's own plans",
     GroupTask: "a task of the staff's",

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from campaigns import attribution, firing
+from campaigns import attribution, firing, group_sequences
 from crm.base.clock import Clock
 from crm.base.db import Sessions
 from crm.base.peers import Peers
@@ -35,6 +35,7 @@ class Job:
 
 JOBS = (
     Job("campaigns.fire", 2.0, firing.fire_due),
+    Job("campaigns.groups_enter", 30.0, group_sequences.enter),
     Job("campaigns.credit", 600.0, attribution.credit_recent),
     Job("campaigns.credit_all", 2.0, attribution.credit_all),  # a batch; once through a day, by its own mark
 )

@@ -64,7 +64,7 @@ async def advance(session: AsyncSession, *, now: datetime) -> bool:
         .execution_options(populate_existing=True)
     )
     due = rows.all()
-    running = await _still_run(session, {campaign.id for _, campaign in due})
+    running = await engine.still_run(session, {campaign.id for _, campaign in due})
     alike: defaultdict[tuple[int, int, int], list[Enrolment]] = defaultdict(list)
     for one, campaign in due:
         if campaign.id in running:
@@ -77,17 +77,6 @@ async def advance(session: AsyncSession, *, now: datetime) -> bool:
     for campaign_id in sorted({campaign_id for campaign_id, _, _ in alike}):
         await engine.finish_if_over(session, campaign_id, now=now)
     return bool(alike)
-
-
-async def _still_run(session: AsyncSession, campaign_ids: set[int]) -> set[int]:
-    """Those that nobody paused meanwhile; from here on who wants to has to wait for us."""
-    rows = await session.execute(
-        sa.select(Campaign.id, Campaign.status)
-        .where(Campaign.id.in_(campaign_ids))
-        .order_by(Campaign.id)
-        .with_for_update(read=True)
-    )
-    return {row.id for row in rows if row.status is CampaignStatus.RUNNING}
 
 
 class _Stepping:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from campaigns import coupon_grants, firing, group_posts, group_tasks, sequence_news, sequences, ticks
+from campaigns import coupon_grants, firing, group_posts, group_sequences, group_tasks, sequence_news, sequences, ticks
 from campaigns.draining import Kf
 from campaigns.guard_rules import Gate
 from crm.base.clock import Clock
@@ -42,6 +42,8 @@ class Worker:
         for _ in range(GRANTED_A_ROUND):
             if not await self._once(coupon_grants.advance):
                 break
+            steps += 1
+        while await self._once(group_sequences.advance):
             steps += 1
         while await self._once(ticks.plan):
             steps += 1

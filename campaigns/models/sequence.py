@@ -1,4 +1,4 @@
-"""Tables of step sequences: the versions of a definition, who is in it, and the steps each has had."""
+"""Tables of step sequences: versions of a definition, members and groups who are in it, and the steps each has had."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -85,6 +85,52 @@ class EnrolmentStep(Base):
     enrolment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     step: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
     member_id: Mapped[int]
+    run_id: Mapped[int | None]
+    planned_on: Mapped[date]  # the day it should have gone
+    at: Mapped[datetime]
+    reason: Mapped[str | None] = mapped_column(sa.String(60))
+
+
+class GroupEnrolment(Base):
+    """One customer group's way through a sequence, once: it does not come in again."""
+
+    __tablename__ = "group_enrolments"
+    __table_args__ = (
+        sa.UniqueConstraint("campaign_id", "group_id"),
+        sa.Index(
+            "ix_group_enrolments_due",
+            "due_at",
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+        ),
+        sa.CheckConstraint("(status = 'active') = (due_at IS NOT NULL)", name="active_is_due"),
+        sa.CheckConstraint("(status = 'active') = (ended_at IS NULL)", name="end_is_whole"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaigns.id"))
+    version: Mapped[int]
+    group_id: Mapped[int] = mapped_column(sa.ForeignKey("customer_groups.id"))
+    status: Mapped[EnrolmentStatus] = mapped_column(default=EnrolmentStatus.ACTIVE)
+    step: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # the one that comes, or is under way
+    phase: Mapped[Phase]  # due or under way
+    due_at: Mapped[datetime | None]
+    run_id: Mapped[int | None]  # of the step under way
+    entered_at: Mapped[datetime]
+    day_zero: Mapped[date]  # the shop-local day that `day` counts from; a step that went late moves it
+    ended_at: Mapped[datetime | None]
+    because: Mapped[str] = mapped_column(sa.String(60), default="")
+
+
+class GroupEnrolmentStep(Base):
+    """A step that a group has had, once: its copy is the one in the post of that run, or `reason` says why none."""
+
+    __tablename__ = "group_enrolment_steps"
+    __table_args__ = (sa.Index(None, "run_id"),)
+
+    enrolment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
+    group_id: Mapped[int]
     run_id: Mapped[int | None]
     planned_on: Mapped[date]  # the day it should have gone
     at: Mapped[datetime]
