@@ -11,6 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from campaigns import deliveries, group_posts, group_runs
 from campaigns.group_posts import Stand
 from campaigns.models.campaign import Broadcast, Copy, Delivery, DeliveryStatus, Run
+from campaigns.models.sequence import (
+    Enrolment,
+    EnrolmentStatus,
+    EnrolmentStep,
+    GroupEnrolment,
+    GroupEnrolmentStep,
+)
 from crm.models.member import Staff
 
 
@@ -103,6 +110,35 @@ def _of_owner(userid: str, stands: Sequence[Stand]) -> StaffReport:
         max((one.confirmed_at for one in stands if one.confirmed_at), default=None),
         max(one.reminders for one in stands),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Of a sequence: how many are where and why they left, and how many each step had, and to how many it was sent."""
+
+    stands: Sequence[tuple[EnrolmentStatus, str, int]]  # (status, because, how many)
+    steps: Sequence[tuple[int, int, int]]  # (step, had it, of them with a message)
+
+
+async def way(session: AsyncSession, campaign_id: int, *, of_groups: bool) -> Way:
+    """Members on their way through a sequence, or customer groups."""
+    people: Any = GroupEnrolment if of_groups else Enrolment
+    steps: Any = GroupEnrolmentStep if of_groups else EnrolmentStep
+    mine, count = people.campaign_id == campaign_id, sa.func.count()
+    stands = await session.execute(
+        sa.select(people.status, people.because, count)
+        .where(mine)
+        .group_by(people.status, people.because)
+        .order_by(people.status, people.because)
+    )
+    had = await session.execute(
+        sa.select(steps.step, count, sa.func.count(steps.run_id))
+        .join(people, people.id == steps.enrolment_id)
+        .where(mine)
+        .group_by(steps.step)
+        .order_by(steps.step)
+    )
+    return Way([(row[0], row[1], row[2]) for row in stands], [(row[0], row[1], row[2]) for row in had])
 
 
 async def _runs(session: AsyncSession, campaign_id: int) -> Sequence[Run]:

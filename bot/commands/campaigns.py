@@ -23,6 +23,7 @@ from campaigns.audience import Reach
 from campaigns.engine import CampaignNotFound, NobodySelected, RunNotFound, SecondPersonNeeded, WrongStatus
 from campaigns.files import Change, File, Step
 from campaigns.models.campaign import Campaign, CampaignStatus
+from campaigns.models.sequence import EnrolmentStatus
 from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.errors import ShopError
@@ -33,6 +34,10 @@ out = Console(highlight=False)
 Found = TypeVar("Found")
 Folder = Annotated[Path, typer.Argument(help="放活动 YAML 的目录", exists=True, file_okay=False)]
 Name = Annotated[str, typer.Argument(help="活动的名字")]
+WAY = {
+    EnrolmentStatus.ACTIVE: "正在里面", EnrolmentStatus.FINISHED: "走完了", EnrolmentStatus.LEFT: "离开了",
+    EnrolmentStatus.CANCELLED: "活动取消了",
+}  # fmt: skip
 CHANGES = {Change.NEW: "[green]新建[/]", Change.CHANGED: "[yellow]修改[/]", Change.SAME: "不变"}
 
 
@@ -85,9 +90,10 @@ def show(name: Name) -> None:
         return (
             one, await engine.runs_of(session, one.id), await reports.figures(session, one.id),
             await _staff(session, one), await attribution.outcome(session, one.id),
+            await reports.way(session, one.id, of_groups="groups" in one.definition),
         )  # fmt: skip
 
-    one, runs, figures, staff, outcome = _with_session(read, writes=False)
+    one, runs, figures, staff, outcome, way = _with_session(read, writes=False)
     out.print(f"[bold]{one.name}[/] {STATUS[one.status]} {_why(one)}")
     many = "群数" if "groups" in one.definition else "人数"
     _table(("轮次", "该发的时间", "状态"), [(str(run.id), _when(run.due_at), _run(run)) for run in runs])
@@ -105,7 +111,19 @@ def show(name: Name) -> None:
             for who in staff
         ],
     )  # fmt: skip
+    _show_way(way, one, many)
     _tell(outcome)
+
+
+def _show_way(way: reports.Way, one: Campaign, many: str) -> None:
+    """Of a sequence: who is where, and step by step how many had it."""
+    stands = [(f"{WAY[status]}{f'：{_reason(why)}' if why else ''}", f"{count:,}") for status, why, count in way.stands]
+    _table(("序列里", many), stands)
+    names = [step["name"] for step in one.definition.get("steps", [])]
+    rows = [
+        (names[step] if step < len(names) else str(step + 1), f"{had:,}", f"{sent:,}") for step, had, sent in way.steps
+    ]
+    _table(("步骤", "走到", "其中发了"), rows)
 
 
 async def _staff(session: AsyncSession, one: Campaign) -> Sequence[reports.StaffReport]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from campaigns import definition, engine, firing, group_runs, group_sequences, ticks
+from campaigns import definition, engine, firing, group_runs, group_sequences, playbooks, reports, ticks
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.models.campaign import Campaign, CampaignStatus, DeliveryStatus, Run, RunStatus
 from campaigns.models.group_post import GroupCopy, GroupPost, GroupTask
@@ -59,7 +59,7 @@ class Street:
             more = True
             while more:
                 async with self.sessions.begin() as session:
-                    more = await step(session, now=now)  # type: ignore[operator]
+                    more = bool(await step(session, now=now))
         await self.wecom.round()
         self.wecom.tap(*(msgid for msgid, task in self.wecom.tasks.items() if task.sender not in self.lazy))
         async with self.sessions.read() as session:
@@ -162,6 +162,22 @@ async def test_only_groups_made_from_a_day_on(street: Street, make: Make) -> Non
     assert set(await street.stands()) == {new.id}
 
 
+async def test_the_playbook_of_a_new_group(street: Street, make: Make) -> None:
+    (book,) = [one for one in playbooks.get("新群七天").files() if one.kind is None]
+    group = await make.group(await make.staff("amy"))
+    async with make.sessions.begin() as session:
+        (await session.get_one(Group, group.id)).created_at = make.clock.now()
+        made = await engine.create(session, book.name, book.told, by="amy", now=make.clock.now())
+        await engine.submit(session, made.id, review=ANY_SIZE, now=make.clock.now())
+    await street.work()
+    await street.days(8)
+    said = [step.messages[0].text for step in book.told.steps]
+    assert (await street.story())[group.id] == [(text, SENT) for text in said] and len(said) == 4
+    async with make.sessions.read() as session:
+        way = await reports.way(session, made.id, of_groups=True)
+    assert way.stands == [(EnrolmentStatus.FINISHED, "", 1)] and way.steps == [(step, 1, 1) for step in range(4)]
+
+
 async def test_a_dismissed_group_leaves_and_one_no_longer_meant_too(street: Street, make: Make) -> None:
     amy = await make.staff("amy")
     gone, renamed, stays = [await make.group(amy) for _ in range(3)]
@@ -240,7 +256,7 @@ async def test_two_workers_post_each_step_once(street: Street, make: Make) -> No
     async def worker() -> None:
         for step in (group_sequences.enter, group_sequences.advance, group_sequences.advance):
             async with make.sessions.begin() as session:
-                await step(session, now=make.clock.now())  # type: ignore[operator]
+                await step(session, now=make.clock.now())
 
     for _ in range(9):
         make.clock.advance(hours=12)

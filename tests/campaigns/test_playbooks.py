@@ -22,7 +22,7 @@ from tests.factories import Make
 ALL = playbooks.everything()
 NAMES = {
     *("新人七天", "高价值关怀", "潜力满减", "沉睡唤醒", "生日", "孩子和宠物生日", "每周秒杀", "按标签的日常内容"),
-    *("节日贺卡", "深夜福利券", "晒单返现", "共创投票", "答题打卡月"),
+    *("节日贺卡", "深夜福利券", "晒单返现", "共创投票", "答题打卡月", "新群七天"),
 }
 BEFORE_ALL = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)  # of the dates in the files, so that none is past
 

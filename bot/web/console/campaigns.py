@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-import sqlalchemy as sa
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,7 +14,6 @@ from bot.web.language import N_
 from bot.web.screens import Deed, Screens, change, go, house_of, looking, render, say, who
 from campaigns import attribution, definition, engine, experiments, playbooks, reports
 from campaigns.models.campaign import Campaign, CampaignStatus, RunStatus
-from campaigns.models.sequence import Enrolment, EnrolmentStep
 from crm.base.clock import local_day
 
 SCREENS = Screens()
@@ -63,37 +61,21 @@ async def _looked(request: web.Request, session: AsyncSession) -> dict[str, Any]
     campaign = await engine.get(session, int(request.match_info["id"]))
     outcome = await attribution.outcome(session, campaign.id)
     arms = [*outcome.arms, *((outcome.holdout,) if outcome.holdout.members else ())]
-    figures = await reports.figures(session, campaign.id)
+    figures, in_groups = await reports.figures(session, campaign.id), "groups" in campaign.definition
     return {
         "campaign": campaign,
         "told": definition.read(campaign.definition),
         "runs": await engine.runs_of(session, campaign.id, limit=10),
         "figures": figures,
         "reasons": sorted(figures["reasons"].items(), key=lambda one: -one[1]),
-        "staff": await reports.by_staff(session, campaign.id),
+        "staff": await (reports.by_owner if in_groups else reports.by_staff)(session, campaign.id),
         "outcome": outcome,
         "arms": [(arm, experiments.wilson(arm.buyers, arm.members)) for arm in arms],
-        "way": await _way(session, campaign.id),
+        "way": await reports.way(session, campaign.id, of_groups=in_groups),
+        "in_groups": in_groups,
         "moves": campaign.status is CampaignStatus.RUNNING,
         "mine": campaign.created_by == who(request).account.name,
     }
-
-
-async def _way(session: AsyncSession, campaign_id: int) -> dict[str, Any]:
-    """Of a sequence: how many are where, why they left, and how many each step had."""
-    mine = Enrolment.campaign_id == campaign_id
-    count = sa.func.count()
-    rows = await session.execute(
-        sa.select(Enrolment.status, Enrolment.because, count).where(mine).group_by(Enrolment.status, Enrolment.because)
-    )
-    steps = await session.execute(
-        sa.select(EnrolmentStep.step, count, sa.func.count(EnrolmentStep.run_id))
-        .join(Enrolment, Enrolment.id == EnrolmentStep.enrolment_id)
-        .where(mine)
-        .group_by(EnrolmentStep.step)
-        .order_by(EnrolmentStep.step)
-    )
-    return {"stands": [tuple(row) for row in rows], "steps": [tuple(row) for row in steps]}
 
 
 def _names() -> dict[str, Any]:

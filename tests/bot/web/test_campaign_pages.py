@@ -124,7 +124,7 @@ async def test_the_form_shows_again_what_it_saved_and_details_stay_a_file(
     await make.contact()
     await Platform(sessions, clock).tick()
     html = await manager.text(f"{PATH}/{campaign.id}")
-    assert "序列里的人" in html and "走到 1 人" in html
+    assert "序列里的人" in html and "走到 1，其中发了" in html
 
 
 async def test_a_playbook_is_where_one_begins(staffroom: Staffroom, make: Make, sessions: Sessions) -> None:
