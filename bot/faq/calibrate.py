@@ -21,7 +21,6 @@ FOREIGN_SHARE = 0.0275  # of foreign questions that may get an answer, where not
 MEANT_SHARE = 0.0215  # the same in the semantic tier
 SHARES = np.arange(0.0275, 0.0701, 0.0025)  # tried where something is
 COST = 2.0  # right answers that make up for one to a foreign question
-CERTAIN_SHARE = 0.005  # of foreign questions that may be answered without asking the semantic tier
 OFFERED_SHARE = 0.30  # of foreign questions that may get a menu to choose from, or an answer
 
 
@@ -63,7 +62,7 @@ def calibrate(ranking: Ranking, *, by_meaning: bool = False) -> Calibration:
     answer = float(np.quantile(sureness, 1 - share))
     suggest = float(np.quantile([hits[0].score if hits else 0.0 for hits in foreign], 1 - OFFERED_SHARE))
     return Calibration(
-        Thresholds(answer, min(suggest, answer), float(np.quantile(sureness, 1 - CERTAIN_SHARE))),
+        Thresholds(answer, min(suggest, answer), certain=float(sureness.max())),
         float(np.mean(sureness >= answer)),
         None if right is None else float(np.mean(right >= answer)),
     )

@@ -9,6 +9,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from bot.faq.grams import Ints, Overlap
+from bot.faq.numbers import numbers
 
 # In favour, then against. fusion.py gives each its weight; e5 is there when the semantic tier was asked.
 FEATURES = (
@@ -22,6 +23,7 @@ FEATURES = (
     "wording_topic",  # or in the wording only
     "negation",  # one says 不 or 没, the other does not
     "person",  # one speaks of 我 or 你, the other does not
+    "number",  # they speak of different numbers; half where only one speaks of any
 )
 SEMANTIC = "e5"
 
@@ -46,14 +48,16 @@ class Surface:
         self._texts = texts
         self._lengths = np.fromiter(map(len, texts), np.int32, len(texts))
         self._marks = np.array([marks(text) for text in texts], np.bool_).reshape(len(texts), 3)
+        self._counts = np.fromiter(map(_counted, texts), np.int64, len(texts))
 
-    def compare(self, text: str, numbers: Ints, overlap: Overlap) -> NDArray[np.float64]:
+    def compare(self, text: str, places: Ints, overlap: Overlap) -> NDArray[np.float64]:
         """The features of `text` and each of some wordings: a row per wording, a column per name in FEATURES."""
-        wordings = [self._texts[number] for number in numbers.tolist()]
-        lengths = self._lengths[numbers]
+        wordings = [self._texts[place] for place in places.tolist()]
+        lengths = self._lengths[places]
         shorter, longer = np.minimum(lengths, len(text)), np.maximum(lengths, len(text))
         common = process.cdist([text], wordings, scorer=LCSseq.similarity)[0]
-        differs = self._marks[numbers] != marks(text)
+        differs = self._marks[places] != marks(text)
+        count, counts = _counted(text), self._counts[places]
         columns = (
             overlap.singles,
             overlap.sounds,
@@ -65,8 +69,14 @@ class Surface:
             overlap.wording_topic,
             differs[:, 0],
             differs[:, 1:].mean(axis=1),
+            (counts != count) * np.where(counts, 1.0 if count else 0.5, 0.5),
         )
-        features = np.empty((len(numbers), len(columns)))
-        for place, column in enumerate(columns):  # a third of what numpy.column_stack takes
-            features[:, place] = column
+        features = np.empty((len(places), len(columns)))
+        for column, values in enumerate(columns):  # a third of what numpy.column_stack takes
+            features[:, column] = values
         return features
+
+
+def _counted(text: str) -> int:
+    """One number for all that a text speaks of; 0 where it speaks of none."""
+    return hash(found) if (found := numbers(text)) else 0

@@ -4,7 +4,8 @@
 
 Each file has lines {"a", "b", "same"}. The pairs themselves teach little, for collections of pairs hold those that look
 alike and differ, and the other way round. So knowledge bases are played: some of the questions that have another
-wording become articles, their other wordings are asked, and the weights are those that put the right article first.
+wording become articles, their other wordings are asked, and the weights are those that put the right article first
+among all questions that have no other wording.
 Every file counts the same, however long. Pairs with a question that somebody will be judged by stay out (--without).
 """
 
@@ -26,7 +27,8 @@ from bot.faq.meanings import Vectors
 from bot.faq.normalize import letters
 from bot.faq.semantic import LocalModel, Semantics
 
-AGAINST = frozenset({"asked_topic", "wording_topic", "negation", "person"})  # may only lower a score, others only raise
+# These may only lower a score, the others only raise it.
+AGAINST = frozenset({"asked_topic", "wording_topic", "negation", "person", "number"})
 PLAYS = 8  # knowledge bases made of each file
 SHARE = 0.6  # of the questions with another wording that become articles
 RIDGE = 1e-2
@@ -71,12 +73,10 @@ def groups(pairs: Iterable[tuple[str, str, bool]]) -> list[list[str]]:
 
 def play(found: Sequence[list[str]], chance: random.Random, semantics: Semantics) -> list[Asking]:
     """Ask a knowledge base made of some of these groups for the right one among its closest."""
-    several, single = [sorted(one) for one in found if len(one) > 1], [one for one in found if len(one) == 1]
+    several, others = [sorted(one) for one in found if len(one) > 1], [one[0] for one in found if len(one) == 1]
     chance.shuffle(several)
-    chance.shuffle(single)
     kept = several[: int(SHARE * len(several))]
     standard = [chance.choice(group) for group in kept]
-    others = [question for (question,) in single[: len(kept) // 2]]
     articles = [Article(str(n), question, (), "") for n, question in enumerate((*standard, *others))]
     index = Index(articles, semantics.vectors)
     asked = [(other, n) for n, group in enumerate(kept) for other in group if other != standard[n]]

@@ -17,7 +17,7 @@ FEWEST = 30  # subjects with two wordings; from fewer nothing is learnt
 TOGETHER = 256  # subjects held against each other in one step
 STEPS = 100
 STEP = 3e-4
-WARMTH = 0.07  # how sharply the closest wrong ones are pushed away
+WARMTH = 0.1  # how sharply the closest wrong ones are pushed away
 STAY = 1.0  # pull back to the model as it is
 
 

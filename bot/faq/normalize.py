@@ -6,6 +6,8 @@ from functools import cache, lru_cache
 
 import opencc
 
+from bot.faq.synonyms import SYNONYMS
+
 MAX_CHARS = 500  # a question; what follows is a pasted text and cannot be matched anyway
 RECENT = 256  # texts whose normal form is remembered: one question is normalised in several places
 
@@ -17,40 +19,12 @@ _NOISE = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w.]|_")
 _FILLER = re.compile(
     r"请问|您好|你好|麻烦|劳驾|谢谢|一下|想问|想咨询|[呢啊吗呀哦嘛噢喔诶欸哟]"
     r"|^(?:我想问|我想|问下|咨询|请教|亲亲|亲|哈喽|哈啰|嗨|hello|hi|在吗|在不在|老板|店家|那个|嗯+)"
-    r"|(?:吧|哈|啦|咯|喽|哒|谢|不|在吗|在不在)$"
+    r"|^(?:请?(?:能|可以|可否)?帮我|请(?![假客求]))"
+    r"|(?:吧|哈|啦|咯|喽|哒|谢|不|在吗|在不在|(?<![怎什那这多])么)$"
 )
 
-# Left: as typed, in simplified characters. Right: the word all of them count as.
-_SYNONYMS = {
-    "运费": "邮费 快递费 运送费 配送费 物流费",
-    "优惠券": "优惠卷 优惠劵 代金券 折扣券 抵用券 抵扣券",
-    "券": "卷 劵",
-    "发票": "发飘 开票",
-    "退款": "退钱",
-    "周期购": "定期购 周期够 按期购",
-    "客服": "客户服务",
-    "猫": "猫咪 猫猫 喵星人 喵咪 喵喵 主子",
-    "狗": "狗狗 狗子 汪星人 修勾 狗勾",
-    "幼猫": "小猫咪 小猫 奶猫",
-    "幼犬": "小狗狗 小狗 奶狗 幼狗",
-    "多久": "多长时间 几天 几日 多少天 啥时候 什么时候 何时 多会儿",
-    "怎么": "咋样 咋 怎样 怎么样 如何 怎么着 怎么弄 怎么搞 怎么操作",
-    "为什么": "为啥 为何 怎么回事",
-    "什么": "啥",
-    "哪": "哪里 哪儿 哪边 哪个地方 什么地方",
-    "能": "能不能 能否 可不可以 可以 可否 是否可以 行不行",
-    "有": "有没有 有木有",
-    "没有": "没 木有",
-    "是": "是不是 是否",
-    "多少": "多少钱 几多",
-    "获得": "得到 攒 赚",
-    "用不了": "不能用 没法用 使用不了 用不上",
-    "拉稀": "拉肚子 腹泻 闹肚子 窜稀",
-    "7天": "七天 7日 七日",
-    "总": "总是 老是 一直",
-}
 # Each word stands for itself too, so that 没有 is found whole and its 没 is not replaced once more.
-_CANONICAL = {variant: word for word, variants in _SYNONYMS.items() for variant in (word, *variants.split())}
+_CANONICAL = {variant: word for word, variants in SYNONYMS.items() for variant in (word, *variants.split())}
 _VARIANT = re.compile("|".join(sorted(map(re.escape, _CANONICAL), key=len, reverse=True)))
 
 

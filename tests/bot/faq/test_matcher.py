@@ -179,6 +179,15 @@ def test_the_same_wording_is_answered_however_close_the_next_one_is():
     assert Matcher(TWINS, Thresholds(answer=2.0)).match("银卡会员怎么续期？").hits[0].article_id == "b"
 
 
+@pytest.mark.parametrize(("typed", "article_id"), [("周期购十二期优惠", "twelve"), ("周期购六期优惠", "six")])
+def test_another_number_is_another_question_however_it_is_written(typed, article_id):
+    articles = (
+        Article("six", "周期购6期有什么优惠", (), "六期"),
+        Article("twelve", "周期购12期有什么优惠", (), "十二期"),
+    )
+    assert Matcher(articles).match(typed).hits[0].article_id == article_id
+
+
 def test_only_articles_valid_today_are_found():
     spring = Article("spring", "春节发货吗", (), "停发三天", valid_from=date(2026, 2, 10), valid_to=date(2026, 2, 20))
     matcher = Matcher((spring,))
