@@ -9,6 +9,7 @@ from bot.faq.articles import Article
 from bot.faq.matcher import Matcher
 from bot.faq.semantic import Semantics
 from bot.handoff.policy import Policy
+from campaigns.engine import Review
 from campaigns.guard_rules import Gate
 from campaigns.words import Words
 from campaigns.words import read as read_words
@@ -59,6 +60,7 @@ class App:
     handoff: Policy = field(default_factory=Policy)
     gate: Gate = field(default_factory=Gate)  # when and how often marketing may reach a member
     words: Words = field(default_factory=read_words)  # that marketing texts should not carry
+    review: Review = field(default_factory=Review)  # from which size on a second person looks at a campaign
     reply_deadline: timedelta = timedelta(hours=2)  # an answer later than this is not sent
     line_gap: timedelta = timedelta(seconds=3)  # a question without an answer waits this long for its next line
     public_url: str = ""  # where members reach our pages, without a slash at the end; empty: links are left out

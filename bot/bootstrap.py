@@ -12,7 +12,7 @@ from functools import partial
 import aiohttp
 from aiohttp import web
 
-from bot.app import App, Shop
+from bot.app import App
 from bot.archive.keys import PrivateKeys, WrongPrivateKey
 from bot.archive.lines import ArchiveChoices
 from bot.archive.reader import ArchiveReader
@@ -33,7 +33,6 @@ from bot.flashsale.watch import SaleWatch
 from bot.groupbot.answering import BotPlace, Mentions, late_answers
 from bot.groupbot.store import MentionInbox
 from bot.groupbot.view import Bot, BotView
-from bot.handoff.hours import WorkingHours
 from bot.handoff.native import Handover
 from bot.handoff.presses import CardPresses
 from bot.handoff.watch import Watch
@@ -46,6 +45,8 @@ from bot.referral.ways import InviterWays
 from bot.retention import Retention
 from bot.review_pictures import ReviewPictures
 from bot.settings import Settings, WrongSettings, rfm_rule
+from bot.shop_rules import sheet
+from bot.shop_rules.live import LiveRules
 from bot.subscribing.habits import HabitWatch
 from bot.subscribing.ways import SubscriptionWatch
 from bot.web.api import Api
@@ -80,7 +81,7 @@ from bot.wecom.tag_marks import TagMarks
 from bot.wecom.token import AppKey, TokenCache
 from bot.wecom.transport import HttpTransport
 from bot.wecom.upkeep import Upkeep
-from campaigns import every_reaction, words
+from campaigns import every_reaction
 from campaigns.reactions import Reader
 from campaigns.scheduler import Scheduler
 from campaigns.worker import Worker
@@ -150,10 +151,6 @@ async def running(
             chance=chance,
             sessions=sessions,
             peers=peers,
-            shop=Shop(settings.shop_name, settings.service_hours),
-            handoff=settings.handoff.policy(WorkingHours.read(settings.service_hours)),
-            gate=settings.gate.policy(),
-            words=words.read(settings.words_file),
             reply_deadline=settings.reply_deadline,
             public_url=(settings.public_url or "").rstrip("/"),
             line_gap=settings.line_gap,
@@ -163,6 +160,10 @@ async def running(
             semantics=semantic.chosen_by(settings),
             vault=Vault(settings.data_key.get_secret_value()) if settings.data_key is not None else None,
         )
+        sheet.read(settings, {}).hold(app)
+        rules = LiveRules(app, settings)
+        await rules.refresh()
+        stack.push_async_callback(_stop_all, _start_all({"rules": rules.run}))
         live = Live(app)
         await live.open(settings.faq_file)
         stack.push_async_callback(_stop_all, _start_all({"faq": live.run}))
@@ -211,14 +212,14 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         app.chance,
         lane_table(
             client,
-            handover=Handover(client.kf, app.sessions, app.clock, app.handoff).send,
+            handover=Handover(client.kf, app.sessions, app.clock, lambda: app.handoff).send,
             mark_tags=TagMarks(client.tags, app.sessions, app.clock).send,
             late_answers=late_answers(client.aibot, app.sessions, app.clock),
             broadcast=mass_sends.send,
             robot_key=robot.get_secret_value() if (robot := service.settings.digest_robot) is not None else "",
             group_broadcast=group_sends.send,
         ),
-        gate=app.gate,
+        gate=lambda: app.gate,
     )
     sync = Sync(app.sessions, client, app.clock)
     shared = (app.sessions, app.peers, app.clock)
@@ -241,7 +242,7 @@ def _loops(service: Service) -> Mapping[str, Loop]:
         "sender": sender.run,
         "nightly": Nightly(*shared, rule=rfm_rule(service.settings), night_hour=service.settings.night_hour).run,
         "sla": Watch(app).run,
-        "engine": Worker(*shared, gate=app.gate, kf=KfChat()).run,
+        "engine": Worker(*shared, gate=lambda: app.gate, kf=KfChat()).run,
         "schedule": Scheduler(*shared).run,
         "mass_sends": mass_sends.run,
         "inviter_ways": InviterWays(app, client.ways).run,
@@ -295,8 +296,7 @@ async def _listen(service: Service, stack: AsyncExitStack, http: aiohttp.ClientS
     access = Access(app.sessions, app.clock, keys=keys, vault=vault, calls_per_minute=settings.api_calls_per_minute)
     stack.push_async_callback(access.note)
     stack.push_async_callback(_stop_all, _start_all({"api_keys": access.run}))
-    telling = Telling(app.gate, app.words, app.public_url)
-    api = Api(every_call(vault, telling), app.sessions, app.clock, access)
+    api = Api(every_call(vault, lambda: Telling(app.gate, app.words, app.public_url)), app.sessions, app.clock, access)
     mentions = MentionInbox(app.sessions, app.peers)
     await mentions.start()
     stack.push_async_callback(mentions.stop)

@@ -26,6 +26,7 @@ from bot.commands import (
     member,
     newcomers,
     referral,
+    rules,
     sale,
     subscriptions,
     tasks,
@@ -64,6 +65,7 @@ cli.add_typer(api_keys.cli, name="api-key")
 cli.add_typer(webhooks.cli, name="webhooks")
 cli.add_typer(bills.cli, name="bills")
 cli.add_typer(newcomers.cli, name="newcomers")
+cli.add_typer(rules.cli, name="rules")
 cli.add_typer(account.cli, name="account")
 cli.command("audit")(account.audit_command)
 cli.add_typer(groups.cli, name="groups")

@@ -32,6 +32,7 @@ from bot.models.handoff import Ticket, TicketStep
 from bot.models.newcomer import Newcomer
 from bot.models.referral import InviterWay, PosterWanted
 from bot.models.sale import Claim, ClaimLine, Sale, SaleGroup, SaleItem, SalePayment, SaleShare, Waiter
+from bot.models.shop_rules import RuleVersion
 from bot.models.sync import SyncRun
 from bot.models.webhook import Webhook, WebhookAttempt, WebhookDelivery
 from bot.models.wecom import WecomToken
@@ -224,6 +225,7 @@ NOBODY: dict[type[Any], str] = {
     FaqRevision: "the shop's own words",
     FaqState: "a version number",
     KfAccount: "an account of the shop",
+    RuleVersion: "the shop's own choices",
     Sale: "the shop's own plan",
     SaleGroup: "the shop's own plan",
     SaleItem: "the shop's own plan",

@@ -16,7 +16,6 @@ from bot.handoff.policy import USUAL_HOURS, Policy
 from bot.handoff.sla import Promise, Promises, Target
 from bot.handoff.triggers import Reason
 from campaigns import words
-from campaigns.engine import Review
 from campaigns.guard_rules import FrequencyCap, Gate, PlatformQuota, QuietHours
 from crm.base.secrets import Vault, WrongKey
 from crm.rfm_rules import FixedCutoffs, Rule
@@ -284,11 +283,6 @@ class Settings(BaseSettings):
             raise ValueError(f"SIYU_BILLS__APP names {self.bills.app!r}, which is not among SIYU_APPS__…")
         if self.main_app not in self.apps:
             raise ValueError(f"SIYU_MAIN_APP names {self.main_app!r}, which is not among SIYU_APPS__…")
-
-
-def campaign_review(settings: Settings) -> Review:
-    """Which campaigns of this shop a second person looks at."""
-    return Review(settings.campaign_review_members, settings.campaign_review_fen, words.read(settings.words_file))
 
 
 def rfm_rule(settings: Settings) -> Rule:

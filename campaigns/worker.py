@@ -20,9 +20,9 @@ GRANTED_A_ROUND = 20  # windows of coupons; messages do not wait for all of them
 class Worker:
     """Plans, puts on their way, settles. Who else does so takes other rows."""
 
-    def __init__(self, sessions: Sessions, peers: Peers, clock: Clock, *, gate: Gate, kf: Kf) -> None:
+    def __init__(self, sessions: Sessions, peers: Peers, clock: Clock, *, gate: Callable[[], Gate], kf: Kf) -> None:
         self._sessions, self._peers, self._clock = sessions, peers, clock
-        self._gate, self._kf = gate, kf
+        self._gate, self._kf = gate, kf  # the gate as it is at each step: staff change it while we run
 
     async def run(self) -> None:
         """Forever: whatever is due, then wait a moment for more."""
@@ -49,17 +49,17 @@ class Worker:
             steps += 1
         while await self._once(sequences.advance):
             steps += 1
-        while await self._once(ticks.drain, self._gate, self._kf):
+        while await self._once(ticks.drain, self._gate(), self._kf):
             steps += 1
         for ref in await self._once(group_posts.watch):
             log.warning("group_post.asks", extra={"ref": ref})
-        while await self._once(group_tasks.assemble, self._gate):
+        while await self._once(group_tasks.assemble, self._gate()):
             steps += 1
         await self._once(group_posts.finish)
         async with self._sessions.read() as session:
             run_ids = await ticks.sending(session)
         for run_id in run_ids:
-            while await self._once(ticks.settle, run_id, self._gate):
+            while await self._once(ticks.settle, run_id, self._gate()):
                 steps += 1
         return steps
 

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import texts
 from bot.commands.campaign_month import summary_command
 from bot.commands.database import with_session
-from bot.settings import Settings, campaign_review, read_settings
+from bot.commands.rules import rules_held
+from bot.settings import Settings, read_settings
 from bot.web.campaign_names import DELIVERY, RUN_STATUS, STATUS
 from bot.web.campaign_names import reason as _reason
 from campaigns import attribution, engine, experiments, files, playbooks, reports
@@ -24,7 +25,6 @@ from campaigns.engine import CampaignNotFound, NobodySelected, RunNotFound, Seco
 from campaigns.files import Change, File, Step
 from campaigns.models.campaign import Campaign, CampaignStatus
 from campaigns.models.sequence import EnrolmentStatus
-from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.errors import ShopError
 
@@ -51,9 +51,9 @@ def validate(folder: Folder) -> None:
 @cli.command()
 def plan(folder: Folder) -> None:
     """What applying the files would change, and whom that would reach now."""
-    found = _read(folder)
+    found, held = _read(folder), rules_held()
     steps = _with_session(
-        lambda session, now, settings: files.plan(session, found, gate=settings.gate.policy(), now=now), writes=False
+        lambda session, now, settings: files.plan(session, found, gate=held.gate, now=now), writes=False
     )
     _show(steps)
 
@@ -61,11 +61,9 @@ def plan(folder: Folder) -> None:
 @cli.command()
 def apply(folder: Folder) -> None:
     """Make the shop's campaigns what the files say. Applying again changes nothing."""
-    found = _read(folder)
+    found, held = _read(folder), rules_held()
     steps = _with_session(
-        lambda session, now, settings: files.apply(
-            session, found, gate=settings.gate.policy(), review=campaign_review(settings), now=now
-        )
+        lambda session, now, settings: files.apply(session, found, gate=held.gate, review=held.review, now=now)
     )
     _show(steps)
 
@@ -231,7 +229,7 @@ def calendar(days: Annotated[int, typer.Option(help="看以后多少天", min=1,
 
 
 def _read(folder: Path) -> list[File]:
-    found = files.read_folder(folder, read_words(read_settings().words_file))
+    found = files.read_folder(folder, rules_held().words)
     wrong = [one for one in found if one.mistakes]
     for one in wrong:
         out.print(f"[red]{one.path.name}[/]")

@@ -13,6 +13,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.commands.database import with_session
+from bot.commands.rules import rules_held
 from bot.flashsale import announce_words, announcing, board, payments, sales
 from bot.flashsale import files as sale_files
 from bot.flashsale.announce_words import Outlook
@@ -21,7 +22,6 @@ from bot.models.sale import Sale, SaleStatus
 from bot.settings import read_settings
 from campaigns.group_posts import Progress
 from campaigns.models.campaign import DeliveryStatus
-from campaigns.words import read as read_words
 from crm.base.clock import SHANGHAI, SystemClock
 
 cli = typer.Typer(help="秒杀：从文件建一场，公布、结束、看进度，记下退了的款", no_args_is_help=True)
@@ -53,7 +53,8 @@ def create(file: Annotated[Path, typer.Argument(help="YAML 或 JSON", exists=Tru
 def announce(code: Code) -> None:
     """Let members see it; the owners of its groups are asked to post it when it is time. Says which groups cannot."""
     settings = read_settings()
-    gate, words = settings.gate.policy(), read_words(settings.words_file)
+    held = rules_held()
+    gate, words = held.gate, held.words
     url = (settings.public_url or "").rstrip("/")
 
     async def work(session: AsyncSession, now: datetime) -> tuple[Sale, Outlook, bool, Progress | None]:

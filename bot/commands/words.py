@@ -7,8 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.settings import read_settings
-from campaigns import words
+from bot.commands.rules import rules_held
 from campaigns.words import Level
 
 out = Console(highlight=False)
@@ -24,7 +23,7 @@ def words_command(
     if not written.strip():
         out.print("[red]没有文字可查。[/]")
         raise typer.Exit(2)
-    found = words.read(read_settings().words_file).check(written)
+    found = rules_held().words.check(written)
     if not found:
         out.print("[green]✓[/] 没有要改的词。")
         return

@@ -1,8 +1,8 @@
 """Working hours: read from the words customers are told, and the arithmetic of clocks that run in them only."""
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ class Block:
     end: int
 
 
+OwnDay = DayKind | tuple[Block, ...]  # a day of the shop's own: another kind of day, or its very blocks
 Rule = tuple[Callable[[DayKind], bool], tuple[Block, ...]]
 
 
@@ -44,17 +45,20 @@ class WorkingHours:
     words: str
     rules: tuple[Rule, ...]
     zone: ZoneInfo = SHANGHAI
+    own: Mapping[date, OwnDay] = field(default_factory=dict, hash=False)  # over the country's calendar
 
     @classmethod
-    def read(cls, words: str, zone: ZoneInfo = SHANGHAI) -> "WorkingHours":
+    def read(cls, words: str, zone: ZoneInfo = SHANGHAI, own: Mapping[date, OwnDay] | None = None) -> "WorkingHours":
         """Raises UnreadableHours."""
         rules = tuple(_rule(part) for part in re.split(r"[;；]", words) if part.strip())
         if not rules:
             raise UnreadableHours(words)
-        return cls(words, rules, zone)
+        return cls(words, rules, zone, own or {})
 
     def blocks_on(self, day: date) -> tuple[Block, ...]:
-        kind = kind_of(day)
+        kind = self.own.get(day, kind_of(day))
+        if isinstance(kind, tuple):
+            return kind
         fitting = [blocks for fits, blocks in self.rules if fits(kind)]
         return fitting[-1] if fitting else ()
 
@@ -102,13 +106,18 @@ class WorkingHours:
 
 def _rule(words: str) -> Rule:
     fits = _days(words)
-    found = _BLOCK.findall(words)
-    if fits is None or (not found and not re.search("休息$|不上班$|关$", words.strip())):
+    if fits is None:
         raise UnreadableHours(words)
-    blocks = sorted((_block(*one) for one in found), key=lambda block: block.start)
-    if any(later.start < earlier.end for earlier, later in pairwise(blocks)):
+    is_closed = re.search("休息$|不上班$|关$", words.strip()) and not _BLOCK.search(words)
+    return fits, () if is_closed else read_blocks(words)
+
+
+def read_blocks(words: str) -> tuple[Block, ...]:
+    """The stretches of one day that these words name, at least one. Raises UnreadableHours."""
+    blocks = sorted((_block(*one) for one in _BLOCK.findall(words)), key=lambda block: block.start)
+    if not blocks or any(later.start < earlier.end for earlier, later in pairwise(blocks)):
         raise UnreadableHours(words)
-    return fits, tuple(blocks)
+    return tuple(blocks)
 
 
 def _block(*numbers: str) -> Block:

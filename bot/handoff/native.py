@@ -4,7 +4,7 @@ Every try begins by reading where the session is, so a call whose answer was los
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,8 +48,13 @@ class Errand:
 class Handover:
     """The lane `kf_handoff`: one message is one try to bring one ticket to somebody."""
 
-    def __init__(self, kf: KfApi, sessions: Sessions, clock: Clock, policy: Policy) -> None:
-        self._kf, self._sessions, self._clock, self._policy = kf, sessions, clock, policy
+    def __init__(self, kf: KfApi, sessions: Sessions, clock: Clock, policy: Callable[[], Policy]) -> None:
+        self._kf, self._sessions, self._clock, self._chosen = kf, sessions, clock, policy
+
+    @property
+    def _policy(self) -> Policy:
+        """As the shop has chosen by now: staff change it while we run."""
+        return self._chosen()
 
     async def send(self, one: Claimed) -> Sent:
         errand = await self._errand(one)

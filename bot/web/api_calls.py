@@ -1,6 +1,6 @@
 """Every call of the HTTP API, by subject."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bot.web import (
     api_campaigns,
@@ -20,7 +20,7 @@ from bot.web.api_sales import Telling
 from crm.base.secrets import Vault
 
 
-def every_call(vault: Vault | None, telling: Telling | None = None) -> Sequence[Call]:
+def every_call(vault: Vault | None, telling: Callable[[], Telling] = Telling) -> Sequence[Call]:
     """vault: opens phones, for their mask and for who may see them. telling: how groups hear of a sale."""
     return (
         *api_orders.CALLS,
@@ -31,7 +31,7 @@ def every_call(vault: Vault | None, telling: Telling | None = None) -> Sequence[
         *api_coupons.CALLS,
         *api_points.CALLS,
         *api_segments.CALLS,
-        *api_sales.sale_calls(telling or Telling()),
+        *api_sales.sale_calls(telling),
         *api_campaigns.CALLS,
         *api_events.CALLS,
     )

@@ -1,7 +1,7 @@
 """API calls about flash sales: plan one, announce and end it, its stock and who claimed."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -277,14 +277,15 @@ def _sale(sale: Sale) -> SaleOut:
     return SaleOut(**{name: getattr(sale, name) for name in SaleOut.model_fields})
 
 
-def sale_calls(telling: Telling) -> Sequence[Call]:
+def sale_calls(telling: Callable[[], Telling]) -> Sequence[Call]:
     """telling: how the groups of a sale hear of it."""
 
     async def announce(session: AsyncSession, body: NothingIn, *, now: datetime, code: str) -> SaleStandsOut:
         del body
         sale = await sales.get(session, code)
+        told = telling()
         did = await announcing.announce(
-            session, sale, gate=telling.gate, words=telling.words, public_url=telling.public_url, now=now
+            session, sale, gate=told.gate, words=told.words, public_url=told.public_url, now=now
         )
         return await _moved(session, sale, did)
 

@@ -73,7 +73,7 @@ SECTIONS: Sequence[tuple[str, Sequence[Item]]] = (
             Item(N_("员工与角色"), "/console/accounts", "id-badge-2", Right.ACCOUNTS),
             Item(N_("API 钥匙"), "/console/keys", "key", Right.ACCOUNTS),
             Item("Webhook", "/console/webhooks", "webhook", Right.SETTINGS),
-            Item(N_("规则"), "/console/rules", "adjustments", Right.SETTINGS),
+            Item(N_("规则"), "/console/rules", "adjustments", Right.DESK),
             Item(N_("连接"), "/console/connections", "plug-connected", Right.SETTINGS),
             Item(N_("操作记录"), "/console/audit", "history", Right.AUDIT),
         ],

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -68,10 +68,10 @@ class Sender:
         chance: random.Random,
         table: Mapping[str, Lane],
         *,
-        gate: Gate | None = None,
+        gate: Callable[[], Gate] = Gate,
     ) -> None:
         self._sessions, self._peers, self._clock, self._chance = sessions, peers, clock, chance
-        self._lanes, self._gate = table, gate or Gate()
+        self._lanes, self._gate = table, gate
         self._in_hand: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept_house_at: datetime | None = None
@@ -111,7 +111,7 @@ class Sender:
             refused = [(one, "deadline passed") for one in claimed if one.deadline is not None and one.deadline <= now]
             late = {one.id for one, _ in refused}
             marketing = {one.gate_ref: one for one in claimed if one.gate_ref is not None and one.id not in late}
-            decisions = await guards.recheck(session, self._gate, marketing, now=now) if marketing else {}
+            decisions = await guards.recheck(session, self._gate(), marketing, now=now) if marketing else {}
             settlements = [_put_off(marketing[ref], no, now) for ref, no in decisions.items() if not no.is_allowed]
             out = late | {one.id for one in settlements}
             kf = [one for one in claimed if one.lane == lanes.KF and one.id not in out]

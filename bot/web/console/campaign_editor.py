@@ -10,7 +10,6 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.access.rights import Right
-from bot.settings import campaign_review
 from bot.web import campaign_names
 from bot.web.console.campaigns import PATH
 from bot.web.language import N_, translations
@@ -111,7 +110,7 @@ async def save(request: web.Request) -> web.Response:
             )
             deed.about = f"campaign:{saved.id}"
             if form.get("then") == "submit":
-                review = campaign_review(house.settings)
+                review = house.app.review
                 await engine.submit(deed.session, saved.id, review=review, now=deed.now)
     except ShopError as refusal:
         mistakes = refusal.mistakes if isinstance(refusal, CampaignWrong) else []

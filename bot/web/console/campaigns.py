@@ -8,7 +8,6 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.access.rights import Right
-from bot.settings import campaign_review
 from bot.web import campaign_names
 from bot.web.language import N_
 from bot.web.screens import Deed, Screens, change, go, house_of, looking, render, say, who
@@ -91,7 +90,7 @@ def _names() -> dict[str, Any]:
 
 
 async def _submit(deed: Deed, campaign: Campaign, request: web.Request) -> None:
-    await engine.submit(deed.session, campaign.id, review=campaign_review(house_of(request).settings), now=deed.now)
+    await engine.submit(deed.session, campaign.id, review=house_of(request).app.review, now=deed.now)
 
 
 async def _approve(deed: Deed, campaign: Campaign, request: web.Request) -> None:

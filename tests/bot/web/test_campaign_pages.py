@@ -4,10 +4,8 @@ import re
 from datetime import timedelta
 from html import unescape
 
-import pytest
 import sqlalchemy as sa
 
-from bot.web.console import campaigns
 from campaigns import engine, overlaps, playbooks
 from campaigns.engine import Review
 from campaigns.models.campaign import CampaignStatus
@@ -71,10 +69,10 @@ async def test_what_it_would_do_is_said_while_one_writes(
 
 
 async def test_saved_reviewed_by_another_paused_and_cancelled(
-    staffroom: Staffroom, sessions: Sessions, make: Make, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    staffroom: Staffroom, sessions: Sessions, make: Make, clock: FrozenClock
 ) -> None:
     await people(make, 3)
-    monkeypatch.setattr(campaigns, "campaign_review", lambda settings: Review(above_members=1))
+    staffroom.house.app.review = Review(above_members=1)
     manager, owner = await staffroom.enter(Role.MANAGER), await staffroom.enter(Role.OWNER)
     answer = await manager.post(PATH, FORM)
     assert answer.status == 303

@@ -125,7 +125,7 @@ async def gated_sender(shop: Town) -> AsyncIterator[None]:
     async def send(one: Claimed) -> Sent:
         return Sent({"msgid": await kf.send_msg(one.body["message"], msgid=one.dedupe_key)})
 
-    working = Sender(app.sessions, app.peers, app.clock, random.Random(7), {lanes.KF: Lane(4, send)}, gate=GATE)
+    working = Sender(app.sessions, app.peers, app.clock, random.Random(7), {lanes.KF: Lane(4, send)}, gate=lambda: GATE)
     loop = asyncio.create_task(working.run())
     try:
         yield
