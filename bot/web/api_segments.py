@@ -15,6 +15,7 @@ from bot.web.api_orders import Body, Instant
 from bot.web.api_people import PersonOut, people_out
 from bot.web.paging import BadCursor, PageIn, PageOut
 from crm import conditions, segment_compiler, segment_words, segments
+from crm.conditions import DefinitionWrong
 from crm.models.audience import Segment
 from crm.models.member import Member
 from crm.segments import SegmentNotFound
@@ -55,6 +56,29 @@ class CountOut(BaseModel):
     counted_at: datetime
 
 
+class PreviewIn(Body):
+    """A condition, as a segment keeps it: see docs/segments.md."""
+
+    condition: dict[str, Any]
+
+
+class StepOut(BaseModel):
+    """left: how many satisfy this condition and those before it; fell: how many this one put out."""
+
+    words: str
+    left: int
+    fell: int
+
+
+class PreviewOut(BaseModel):
+    """members: how many satisfy the condition at this instant. steps: everybody, then condition by condition."""
+
+    words: str
+    members: int
+    steps: list[StepOut]
+    counted_at: datetime
+
+
 class PeopleOut(PageOut):
     members: list[PersonOut]
 
@@ -80,6 +104,25 @@ async def count_segment(session: AsyncSession, body: NothingIn, *, now: datetime
     segment = await segments.get(session, int(id))
     members = await segments.count(session, conditions.read(segment.condition), now=now)
     return CountOut(id=segment.id, name=segment.name, members=members, counted_at=now)
+
+
+async def preview(session: AsyncSession, body: PreviewIn, *, now: datetime) -> PreviewOut:
+    """Nothing is kept. Raises DefinitionWrong, with each mistake's place in the body."""
+    try:
+        condition = conditions.read(body.condition)
+    except DefinitionWrong as wrong:
+        raise DefinitionWrong([{**one, "field": _place(one["field"])} for one in wrong.mistakes]) from None
+    words = segment_words.in_words(condition, await segment_words.names_in(session, condition))
+    steps = await segments.funnel(session, condition, now=now)
+    before = [steps[0].left, *(step.left for step in steps[:-1])]
+    told = [
+        StepOut(words=step.words, left=step.left, fell=was - step.left) for was, step in zip(before, steps, strict=True)
+    ]
+    return PreviewOut(words=words, members=steps[-1].left, steps=told, counted_at=now)
+
+
+def _place(field: str) -> str:
+    return f"condition.{field}" if field else "condition"
 
 
 async def members_of(session: AsyncSession, body: PageIn, *, now: datetime, id: str, caller: Caller) -> PeopleOut:
@@ -110,6 +153,17 @@ CALLS = (
         scope=Scope.SEGMENTS_READ,
         refuses=(BadCursor,),
         example={"limit": 50},
+    ),
+    Call(
+        method="POST",
+        path="/segments/preview",
+        summary="How many a condition finds now, and who falls out at each step; nothing is kept",
+        takes=PreviewIn,
+        gives=PreviewOut,
+        handle=preview,
+        scope=Scope.SEGMENTS_READ,
+        refuses=(DefinitionWrong,),
+        example={"condition": {"is": "did", "event": "XViewedProduct"}},
     ),
     Call(
         method="GET",

@@ -225,3 +225,18 @@ def test_no_event_of_ours_has_a_name_that_others_may_tell() -> None:
     assert set(TOLD) <= classes
     assert [name for name in TOLD if f"`{name}`" not in docs] == []
     assert [name for name in reactions.table if is_custom(name)] == []
+
+
+async def test_a_condition_is_tried_before_anything_is_kept(client: Client, make: Make) -> None:
+    await make.member()
+    await make.member()
+    status, told = await post(client, "/segments/preview", {"condition": VIEWED})
+    assert (status, told["members"]) == (200, 0)
+    assert [(step["left"], step["fell"]) for step in told["steps"]] == [(2, 0), (0, 2)]
+    assert (await get(client, "/segments"))[1]["segments"] == []
+
+
+async def test_what_is_wrong_in_a_condition_is_told_with_its_place(client: Client) -> None:
+    status, told = await post(client, "/segments/preview", {"condition": {"is": "nothing"}})
+    assert (status, told["error"]) == (422, "segment.definition_wrong")
+    assert all(field.startswith("condition") for field in told["fields"]) and told["fields"]
