@@ -60,3 +60,28 @@ KINDS = {
 def reason(code: str) -> str:
     """Why a delivery did not arrive, or somebody left a sequence."""
     return REASONS.get(code) or gate_words.label(code)
+
+
+EVENT_FIELDS = {  # what of an event is asked after most
+    "to_stage": N_("到了哪个阶段"), "from_stage": N_("从哪个阶段来"), "segment_id": N_("人群的编号"),
+    "group_id": N_("群的编号"), "tag_id": N_("标签的编号"), "to_level": N_("到了哪个等级"),
+    "offer_id": N_("优惠的编号"),
+}  # fmt: skip
+PLACES = {
+    "messages": N_("写法"), "tiers": N_("档"), "steps": N_("第几步"), "goal": N_("目标"), "text": N_("文字"),
+    "name": N_("名称"), "audience": N_("对谁"), "segment": N_("人群"), "groups": N_("客户群"), "starts_at": N_("时间"),
+    "ends_at": N_("到什么时候为止"), "every": N_("每几天"), "on": N_("什么触发"), "link": N_("卡片"),
+    "share": N_("份额"),
+    "holdout_percent": N_("对照组"), "wait": N_("等一件事"), "day": N_("第几天"), "stays": N_("留下的条件"),
+}  # fmt: skip
+
+
+def place(field: str) -> list[tuple[str, str]]:
+    """Where a mistake is: the parts of its field, each with its name and a number that may be empty."""
+    found: list[tuple[str, str]] = []
+    for part in field.split("."):
+        if part.isdigit() and found:
+            found[-1] = (found[-1][0], str(int(part) + 1))
+        elif part:
+            found.append((PLACES.get(part, part), ""))
+    return found

@@ -1,7 +1,8 @@
-"""The editor of a campaign: what it would do is looked at while one writes, and shown on a phone as a real member."""
+"""The editor of a campaign: a form or a file over one definition, and what it would do looked at while one writes."""
 
+import json
 import re
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,39 +11,55 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.access.rights import Right
-from bot.web import campaign_names
+from bot.web import campaign_names, form_tree
+from bot.web.console import campaign_form, campaign_outlook
+from bot.web.console.campaign_form import Conditions
 from bot.web.console.campaigns import PATH
+from bot.web.console.webhooks import EVENTS
+from bot.web.form_tree import Tree, text
 from bot.web.language import N_, translations
 from bot.web.refusals import in_words
 from bot.web.screens import Screens, change, go, house_of, language_of, looking, render, say, who
 from bot.wecom import lanes
-from campaigns import audience, cautions, definition, engine, files, messages, overlaps, playbooks
-from campaigns.definition import ANYBODY, CampaignWrong, Definition
-from crm import lookup, segment_compiler
+from campaigns import definition, engine, files, messages, playbooks
+from campaigns.definition import CampaignWrong, Definition
+from crm import conditions, directory, segment_words
 from crm.base import outbox
-from crm.base.clock import SHANGHAI
 from crm.base.errors import ShopError
 from crm.models.audience import Segment
-from crm.models.member import Member
+from crm.models.group import Group, GroupTag
+from crm.models.member import Staff
 
 SCREENS = Screens()
-PREVIEWED = 4  # bubbles of a phone
+HAPPEN = (
+    "ContactAdded", "MemberEnrolled", "GroupJoined", "GroupLeft", "OrderPlaced", "OrderPaid", "OrderRefunded",
+    "OrderCancelled", "StageMoved", "LevelMoved", "PointsMoved", "CheckedIn", "MemberTagged", "SegmentEntered",
+    "SegmentLeft", "OptedIn", "CouponIssued", "CouponRedeemed", "CouponExpiring",
+)  # fmt: skip
+FOUND = 8  # members that a search for a name offers
+SLOTLESS = re.compile(r"(?:^|\.)(?:csrf|id|as|as_member|n|u|pick|own|days|tags|owners|where(?:\..*)?)$")
+Mistakes = Sequence[Mapping[str, str]]
 
 
 @SCREENS.get(PATH + "/new", Right.MANAGE)
 async def new(request: web.Request) -> web.Response:
-    return await _page(request, None, {"when": "once", "channel": "both", "holdout": "10"})
+    tree: Tree = json.loads(json.dumps(campaign_form.NEW))
+    if request.query.get("kind") == "steps":
+        tree |= {"what": "steps", "when": "event", "on": {"event": "ContactAdded", "delay": {}}, "messages": []}
+    return await _page(request, tree)
 
 
 @SCREENS.get(PATH + "/playbooks/{name}", Right.MANAGE)
 async def from_playbook(request: web.Request) -> web.Response:
-    """A playbook's campaigns, each as a draft to begin with."""
+    """A playbook's campaigns, each to begin with."""
     book = playbooks.get(request.match_info["name"])
     wanted = request.query.get("file", "")
     campaigns = [one for one in book.files() if one.kind is None]
     chosen = next((one for one in campaigns if one.name == wanted), campaigns[0])
-    text = chosen.path.read_text(encoding="utf-8")
-    return await _page(request, None, {"name": chosen.name, "text": _nameless(text)}, book=book, others=campaigns)
+    async with looking(request) as session:
+        tree = _shown(chosen.told, await _saved(session)) if chosen.told is not None else None
+    tree = tree or {"as": "file", "text": _nameless(chosen.path.read_text(encoding="utf-8"))}
+    return await _page(request, tree | {"name": chosen.name}, book=book, others=campaigns)
 
 
 @SCREENS.get(PATH + "/{id:\\d{1,18}}/edit", Right.MANAGE)
@@ -50,39 +67,79 @@ async def edit(request: web.Request) -> web.Response:
     campaign_id = int(request.match_info["id"])
     async with looking(request) as session:
         campaign = await engine.get(session, campaign_id)
-    return await _page(request, campaign_id, {"name": campaign.name, **_form_of(campaign.definition)})
+        plain = definition.read(campaign.definition)
+        tree = _shown(plain, await _saved(session)) or _file(plain, hidden=True)
+    return await _page(request, tree | {"name": campaign.name, "id": str(campaign_id)})
+
+
+@SCREENS.post(PATH + "/form", Right.MANAGE)
+async def form(request: web.Request) -> web.Response:
+    """The form as it was typed, with a row more, less or moved, or the other way to write it."""
+    tree = await _typed(request)
+    do = text(tree, "do")
+    form_tree.act(tree, do)
+    mistakes: Mistakes = []
+    if do in ("as_file", "as_form"):
+        try:
+            async with looking(request) as session:
+                saved = await _saved(session)
+            plain = _told(tree, saved)
+            other = _file(plain) if do == "as_file" else _shown(plain, saved)
+            tree = {"name": text(tree, "name"), "id": text(tree, "id"), **(other or _file(plain, hidden=True))}
+        except CampaignWrong as wrong:
+            mistakes = wrong.mistakes
+    return await _page(request, tree, mistakes=mistakes)
+
+
+@SCREENS.get(PATH + "/members", Right.MANAGE)
+async def members(request: web.Request) -> web.Response:
+    """Members of this name, number or code, to look at the messages as one of them."""
+    typed, found = request.query.get("who", "").strip()[:60], list[Any]()
+    if typed:
+        async with looking(request) as session:
+            house = house_of(request)
+            wanted = directory.Wanted(words=typed)
+            found = [*await directory.page(session, wanted, vault=house.vault, now=house.app.clock.now())][:FOUND]
+    return render(request, "console/_campaign_members.html", found=found, typed=typed)
 
 
 @SCREENS.post(PATH + "/check", Right.MANAGE)
 async def check(request: web.Request) -> web.Response:
-    """Whom it reaches now, what is wrong with it, what it overlaps, and what one member would read."""
-    form = await _form(request)
+    """Whom it reaches now, when it fires, what is wrong and where, what it overlaps, what one member would read."""
+    tree = await _typed(request)
     house = house_of(request)
-    now, found, wrong = house.app.clock.now(), dict[str, Any](), list[dict[str, str]]()
+    now, found = house.app.clock.now(), dict[str, Any]()
+    wrong: list[Mapping[str, str]] = []
     try:
-        told = told_in(form)
-        wrong += [*definition.late_schedule(told, now=now), *messages.mistakes(told, house.app.words)]
         async with looking(request) as session:
-            found = await _looked(request, session, told, form, shows=not wrong)
+            told = _told(tree, await _saved(session))
+            wrong = [*definition.late_schedule(told, now=now), *messages.mistakes(told, house.app.words)]
+            asked = campaign_outlook.Asked(text(tree, "name"), _number(text(tree, "id")), text(tree, "as_member"))
+            found = await campaign_outlook.look(request, session, told, asked)
     except CampaignWrong as refused:
-        wrong += refused.mistakes
+        wrong = [*refused.mistakes]
     except ShopError as refused:
-        wrong.append({"field": "", "reason": in_words(refused, translations(language_of(request)))})
-    return render(request, "console/_campaign_check.html", wrong=wrong, reason=campaign_names.reason, **found)
+        wrong = [{"field": "", "reason": in_words(refused, translations(language_of(request)))}]
+    places = [] if text(tree, "as") == "file" else [one for one in _places(tree) if not SLOTLESS.search(one)]
+    return render(
+        request, "console/_campaign_check.html", wrong=wrong, beside=_beside(wrong, places), places=places,
+        where=campaign_names.place, reason=campaign_names.reason, **found,
+    )  # fmt: skip
 
 
 @SCREENS.post(PATH + "/test", Right.MANAGE)
 async def test(request: web.Request) -> web.Response:
-    """The first message to oneself, by the app."""
-    form, account, app = await _form(request), who(request).account, house_of(request).app
+    """The first messages to oneself, by the app."""
+    tree, account, app = await _typed(request), who(request).account, house_of(request).app
     if not account.userid:
         return render(request, "console/_said.html", words=say(request, N_("账号没有填企业微信账号，发不了给自己。")))
-    told = told_in(form)
     async with looking(request) as session:
-        shown = (await _looked(request, session, told, form))["bubbles"]
-    async with change(request, "campaign.tested", name=form.get("name", "")) as deed:
-        for number, (title, text, missing) in enumerate(shown):
-            content = f"【{say(request, N_('试发'))}】{title}\n{text or missing}"
+        told = _told(tree, await _saved(session))
+        asked = campaign_outlook.Asked(text(tree, "name"), _number(text(tree, "id")), text(tree, "as_member"))
+        bubbles = (await campaign_outlook.look(request, session, told, asked))["bubbles"]
+    async with change(request, "campaign.tested", name=text(tree, "name")) as deed:
+        for number, one in enumerate(bubbles[: campaign_outlook.TESTED]):
+            content = f"【{say(request, N_('试发'))}】{one.title}\n{one.text or one.missing}"
             note = {"msgtype": "text", "text": {"content": content}}
             because = ("campaign_test", account.id, deed.now, number)
             await outbox.put(
@@ -95,171 +152,146 @@ async def test(request: web.Request) -> web.Response:
 @SCREENS.post(PATH, Right.MANAGE)
 async def save(request: web.Request) -> web.Response:
     """As a draft; or, when asked to, submitted as well."""
-    form = await _form(request)
-    campaign_id = int(form["id"]) if re.fullmatch(r"\d{1,18}", form.get("id", "")) else None
+    tree = await _typed(request)
+    campaign_id, name = _number(text(tree, "id")), text(tree, "name")[:60]
     by, house = who(request).account.name, house_of(request)
     try:
-        async with change(request, "campaign.saved", name=form.get("name", "")) as deed:
-            told, name = told_in(form), form.get("name", "").strip()[:60]
+        async with change(request, "campaign.saved", name=name) as deed:
+            told = _told(tree, await _saved(deed.session))
             if not name:
                 raise CampaignWrong([{"field": "name", "reason": say(request, N_("给活动起个名字"))}])
             saved = (
                 await engine.create(deed.session, name, told, by=by, now=deed.now)
-                if campaign_id is None
+                if not campaign_id
                 else await engine.change(deed.session, campaign_id, told, by=by, now=deed.now)
             )
             deed.about = f"campaign:{saved.id}"
-            if form.get("then") == "submit":
+            if text(tree, "then") == "submit":
                 review = house.app.review
                 await engine.submit(deed.session, saved.id, review=review, now=deed.now)
     except ShopError as refusal:
         mistakes = refusal.mistakes if isinstance(refusal, CampaignWrong) else []
-        return await _page(request, campaign_id, form, refusal=refusal, mistakes=mistakes)
+        return await _page(request, tree, refusal=refusal, mistakes=mistakes)
     return go(request, f"{PATH}/{saved.id}")
 
 
-# The form and the definition
+# The form, the file and the definition
 
 
-async def _form(request: web.Request) -> dict[str, str]:
-    return {name: str(value) for name, value in (await request.post()).items()}
+async def _typed(request: web.Request) -> Tree:
+    return form_tree.read(await request.post(), campaign_form.SEVERAL)
 
 
-def told_in(form: dict[str, str]) -> Definition:
-    """The definition that a form says. Raises CampaignWrong."""
-    if form.get("text", "").strip():
-        try:
-            told = files.parse(form["text"])
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise CampaignWrong([{"field": "", "reason": files.unread(error)}]) from None
-        told.pop("name", None)
-        told.pop("draft", None)
-        return definition.read(told)
-    told = {"messages": _messages(form), "holdout_percent": form.get("holdout") or 0, **_when(form)}
-    told |= {"segment": form["segment"]} if form.get("segment") else {"audience": ANYBODY}
-    told["channels"] = {"kf": ["kf"], "broadcast": ["broadcast"]}.get(form.get("channel", ""), ["kf", "broadcast"])
-    told["words_confirmed"] = form.get("words_confirmed") == "1"
+def _number(written: str) -> int:
+    return int(written) if re.fullmatch(r"\d{1,18}", written) else 0
+
+
+def _told(tree: Tree, saved: Conditions) -> Definition:
+    """The definition that was written. Raises CampaignWrong."""
+    if text(tree, "as") != "file":
+        return campaign_form.understood(tree, saved)
+    try:
+        told = files.parse(text(tree, "text"))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise CampaignWrong([{"field": "", "reason": files.unread(error)}]) from None
+    told.pop("name", None)
+    told.pop("draft", None)
     return definition.read(told)
 
 
-def _messages(form: dict[str, str]) -> list[dict[str, Any]]:
-    texts = [(letter, form.get(f"text_{letter}", "").strip()) for letter in ("a", "b", "c")]
-    return [{"name": letter.upper(), "text": text} for letter, text in texts if text]
+def _shown(plain: Definition, saved: Conditions) -> Tree | None:
+    tree = campaign_form.shown(plain, saved)
+    return campaign_form.blank_rows(tree) if tree is not None else None
 
 
-def _when(form: dict[str, str]) -> dict[str, Any]:
-    when, at = form.get("when", ""), form.get("at") or "10:00"
-    if when == "once":
-        return {"kind": "one_off", "starts_at": form.get("starts_at") or None}
-    if when == "weekly":
-        hour, _, minute = at.partition(":")
-        days = ",".join(sorted(form.get("days", "").replace("，", ",").replace(" ", "").split(","))) or "*"
-        return {"kind": "recurring", "every": f"{minute} {hour} * * {days}"}
-    if when == "silent":
-        return {"kind": "triggered", "on": {"silent_days": form.get("number") or 30, "at": at}}
-    return {"kind": "triggered", "on": {"date": when, "days_before": form.get("number") or 0, "at": at}}
+def _file(plain: Definition, *, hidden: bool = False) -> Tree:
+    """As a file. hidden: because the form cannot show all of it."""
+    told = plain.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    written = yaml.safe_dump({"kind": plain.kind.value} | told, allow_unicode=True, sort_keys=False, width=120)
+    return {"as": "file", "text": written, "hidden": "1" if hidden else ""}
 
 
-def _form_of(written: dict[str, Any]) -> dict[str, str]:
-    """What the form shows of a definition; the file itself where the form could not say all of it."""
-    plain = definition.read(written)
-    form = {
-        "holdout": str(plain.holdout_percent), "segment": plain.segment or "",
-        "channel": {1: plain.channels[0].value}.get(len(plain.channels), "both"),
-        "words_confirmed": "1" if plain.words_confirmed else "",
-        **{f"text_{letter}": one.text for letter, one in zip("abc", plain.messages, strict=False)},
-    }  # fmt: skip
-    if plain.starts_at is not None and plain.kind == "one_off":
-        starts = plain.starts or plain.starts_at
-        form |= {"when": "once", "starts_at": f"{starts.astimezone(SHANGHAI):%Y-%m-%dT%H:%M}"}
-    elif plain.every is not None and (found := re.fullmatch(r"(\d+) (\d+) \* \* ([\d,*]+)", plain.every)):
-        days = "" if found[3] == "*" else found[3]
-        form |= {"when": "weekly", "at": f"{int(found[2]):02}:{int(found[1]):02}", "days": days}
-    elif plain.on is not None and plain.on.event is None:
-        at = f"{plain.on.at:%H:%M}" if plain.on.at else "10:00"
-        what, number = (plain.on.date, plain.on.days_before) if plain.on.date else ("silent", plain.on.silent_days)
-        form |= {"when": str(what), "number": str(number), "at": at}
-    try:
-        same = definition.write(told_in(form)) == written
-    except ShopError:
-        same = False
-    whole = yaml.safe_dump(written, allow_unicode=True, sort_keys=False, width=120)
-    return form if same else {"text": whole}
+def _nameless(written: str) -> str:
+    return "\n".join(line for line in written.splitlines() if not line.startswith("name:")).strip() + "\n"
 
 
-def _nameless(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not line.startswith("name:")).strip() + "\n"
+async def _saved(session: AsyncSession) -> Conditions:
+    rows = await session.execute(sa.select(Segment.name, Segment.condition).order_by(Segment.name))
+    return {row.name: row.condition for row in rows}
 
 
-# What it would do
+def _places(tree: Any, at: str = "") -> list[str]:
+    """Every place of the form that a mistake may stand beside."""
+    if isinstance(tree, dict):
+        inner = [(f"{at}.{name}" if at else name, one) for name, one in tree.items()]
+    elif isinstance(tree, list) and any(isinstance(one, dict) for one in tree):
+        inner = [(f"{at}.{place}", one) for place, one in enumerate(tree)]
+    else:
+        return [at]
+    return [*([at] if at else []), *(place for name, one in inner for place in _places(one, name))]
 
 
-async def _looked(
-    request: web.Request, session: AsyncSession, told: Definition, form: dict[str, str], *, shows: bool = True
-) -> dict[str, Any]:
-    """shows: also what a member would read; of texts that cannot be filled nothing is shown."""
-    house = house_of(request)
-    now: datetime = house.app.clock.now()
-    member = await _as_whom(request, session, told, form.get("as_member", "").strip())
-    reach = close = None
-    if told.groups is None:
-        known = await _known(session, form)
-        reach = await audience.preview(session, told, campaign_id=known, gate=house.app.gate, now=now)
-        close = await overlaps.find(session, told, name=form.get("name", ""), now=now)
-    careful = await cautions.find(session, told, gate=house.app.gate, now=now)
-    said = [(one.name, one) for one in told.messages] or [
-        (f"{step.name} · {one.name}", one) for step in told.steps for one in step.messages
-    ]
-    bubbles = []
-    for title, message in said[:PREVIEWED] if shows else ():
-        filled = (await messages.fill(session, {member.id: message}, now=now))[member.id] if member else message
-        is_text = isinstance(filled, definition.Message)
-        text = filled.text if isinstance(filled, definition.Message) else ""
-        bubbles.append((title, text, "" if is_text else say(request, N_("这位会员缺文案里要写的资料，不会发给他。"))))
-    return {
-        "reach": reach, "close": close or [], "cautions": careful, "bubbles": bubbles, "member": member,
-        "more": len(said) - PREVIEWED if shows else 0,
-    }  # fmt: skip
-
-
-async def _known(session: AsyncSession, form: dict[str, str]) -> int:
-    return int(form["id"]) if re.fullmatch(r"\d{1,18}", form.get("id", "")) else 0
-
-
-async def _as_whom(request: web.Request, session: AsyncSession, told: Definition, typed: str) -> Member | None:
-    """The member who was named, or anybody of the audience."""
-    if typed:
-        named = await lookup.find(session, typed, house_of(request).vault)
-        return await session.get(Member, named.id) if named is not None else None
-    if told.groups is not None:
-        return None
-    whole = await audience.look_up(session, told)
-    some = segment_compiler.member_ids(whole.condition, now=house_of(request).app.clock.now()).limit(1)
-    member_id = await session.scalar(some)
-    return await session.get(Member, member_id) if member_id is not None else None
+def _beside(wrong: Mistakes, places: Sequence[str]) -> dict[str, list[str]]:
+    """What is said beside which field; a mistake inside a condition stands beside the condition."""
+    found: dict[str, list[str]] = {}
+    for one in wrong:
+        at = one["field"]
+        while at and at not in places:
+            at = at.rpartition(".")[0]
+        found.setdefault(at, []).append(one["reason"])
+    return found
 
 
 async def _page(
     request: web.Request,
-    campaign_id: int | None,
-    form: dict[str, str],
+    tree: Tree,
     *,
     refusal: ShopError | None = None,
-    mistakes: list[dict[str, str]] | None = None,
+    mistakes: Mistakes = (),
     book: playbooks.Playbook | None = None,
     others: Any = (),
 ) -> web.Response:
+    """The editor; for htmx only the fields."""
     async with looking(request) as session:
-        segments = (await session.scalars(sa.select(Segment.name).order_by(Segment.name))).all()
-    return render(
-        request,
-        "console/campaign_editor.html",
-        status=refusal.status if refusal is not None else 200,
-        refusal=refusal,
-        mistakes=mistakes or [],
-        id=campaign_id,
-        form=form,
-        segments=segments,
-        book=book,
-        others=others,
-    )
+        saved = await _saved(session)
+        tags = list(await session.scalars(sa.select(GroupTag.tag).distinct().order_by(GroupTag.tag)))
+        owned = sa.select(Group.owner_id).where(Group.dismissed_at.is_(None))
+        owners = await session.execute(
+            sa.select(Staff.userid, Staff.name).where(Staff.id.in_(owned)).order_by(Staff.name)
+        )
+        people = [(userid, name or userid) for userid, name in owners]
+        own = await _own_in_words(session, tree)
+    places = _places(campaign_form.blank_rows(tree) if text(tree, "as") != "file" else tree)
+    piece = "HX-Request" in request.headers and refusal is None
+    answer = render(
+        request, "console/_campaign_fields.html" if piece else "console/campaign_editor.html",
+        status=refusal.status if refusal is not None else 200, refusal=refusal, form=tree, book=book, others=others,
+        mistakes=mistakes, beside=_beside(mistakes, [*places, "name"]), where=campaign_names.place,
+        segments=list(saved), tags=tags, owners=people, own=own,
+        happen={name: say(request, EVENTS[name]) for name in HAPPEN}, fields=campaign_names.EVENT_FIELDS,
+    )  # fmt: skip
+    if piece:
+        answer.headers["HX-Trigger-After-Settle"] = "recheck"
+    return answer
+
+
+async def _own_in_words(session: AsyncSession, tree: Any) -> dict[str, str]:
+    """Conditions of the campaign's own, by their JSON, in words."""
+    found: dict[str, str] = {}
+    for written in _owned(tree):
+        try:
+            condition = conditions.read(json.loads(written))
+        except (ShopError, ValueError, RecursionError):
+            continue
+        found[written] = segment_words.in_words(condition, await segment_words.names_in(session, condition))
+    return found
+
+
+def _owned(tree: Any) -> list[str]:
+    if isinstance(tree, list):
+        return [one for row in tree for one in _owned(row)]
+    if not isinstance(tree, dict):
+        return []
+    mine = tree.get("own")
+    found = [mine] if isinstance(mine, str) and mine.startswith("{") else []
+    return [*found, *(written for one in tree.values() for written in _owned(one))]

@@ -36,7 +36,10 @@ class Browser:
         return cast(ClientResponse, await self.client.get(path, allow_redirects=False, **more))
 
     async def post(self, path: str, fields: dict[str, Any] | None = None, **more: Any) -> ClientResponse:
-        data = {"csrf": self.csrf, **(fields or {})}
+        pairs = [
+            (name, one) for name, told in (fields or {}).items() for one in (told if isinstance(told, list) else [told])
+        ]
+        data = [("csrf", self.csrf), *pairs]
         return cast(ClientResponse, await self.client.post(path, data=data, allow_redirects=False, **more))
 
     async def text(self, path: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,8 +25,8 @@ __all__ = ["make"]
 
 PATH = "/console/campaigns"
 FORM = {
-    "name": "周末满减", "when": "once", "starts_at": "2026-03-10T10:00", "channel": "broadcast",
-    "text_a": "满 199 减 30", "text_b": "满 199 送猫条", "holdout": "0",
+    "name": "周末满减", "when": "once", "starts_at": "2026-03-10T10:00", "way": "broadcast", "who": "all",
+    "messages.0.text": "满 199 减 30", "messages.1.text": "满 199 送猫条", "holdout_percent": "0",
 }  # fmt: skip
 
 
@@ -50,20 +51,21 @@ async def test_what_it_would_do_is_said_while_one_writes(
         await consents.opt_out(session, first, source="test", wording_version="1", now=clock.now())
     await scheduled(sessions, clock, "周三秒杀", starts_at="2026-03-10T20:00:00")
     manager = await staffroom.enter(Role.MANAGER)
-    html = await (await manager.post(f"{PATH}/check", {**FORM, "as_member": str(first + 1)})).text()
+    html = await (await manager.post(f"{PATH}/check", {**FORM, "as_member": "1"})).text()
     assert "会员退订了" in html and "共 3 人" in html
     assert "与『周三秒杀』重叠 3 人" in html
     assert ("满 199 减 30" in html and "小林 会看到" in html) or "会看到" in html
     wrong = await (
-        await manager.post(f"{PATH}/check", {**FORM, "text_a": "全网最低价", "starts_at": "2026-03-01T10:00"})
+        await manager.post(f"{PATH}/check", {**FORM, "messages.0.text": "全网最低价", "starts_at": "2026-03-01T10:00"})
     ).text()
-    assert "已经过去" in wrong and "messages.0.text" in wrong and "绝对化用语" in wrong
+    assert "已经过去" in wrong and 'id="e-messages-0-text"' in wrong and "绝对化用语" in wrong
     for odd in (
         {},
-        {"when": "weekly", "days": "9"},
-        {"text": "- 1"},
-        {"text": "{"},
-        {"when": "birthday", "number": "x"},
+        {"when": "every", "every.days": "9", "every.at": "9:00"},
+        {"as": "file", "text": "- 1"},
+        {"as": "file", "text": "{"},
+        {"when": "date", "on.date": "x", "on.days_before": "x"},
+        {"who": "own", "own": "[" * 9000, "messages": "1", "messages.0.text": "x", "steps.0": "y", "tiers.9.x": "1"},
     ):
         assert (await manager.post(f"{PATH}/check", odd)).status == 200
 
@@ -101,15 +103,19 @@ async def test_the_form_shows_again_what_it_saved_and_details_stay_a_file(
     weekly = {
         **FORM,
         "name": "每周",
-        "when": "weekly",
-        "days": "1,3",
-        "at": "20:30",
+        "when": "every",
+        "every.rhythm": "weekly",
+        "every.days": ["1", "3"],
+        "every.at": "20:30",
+        "who": "segment",
         "segment": "老客",
-        "channel": "both",
+        "way": "both",
+        "starts_at": "",
     }
-    birthday = {**FORM, "name": "生日", "when": "pet_birthday", "number": "7", "at": "09:00"}
+    pet = {"on.date": "pet_birthday", "on.days_before": "7", "on.at": "09:00", "starts_at": ""}
+    birthday = {**FORM, "name": "生日", "when": "date", **pet}
     for form, signs in (
-        (weekly, ('value="1,3"', "20:30", "selected>老客")),
+        (weekly, ('value="3" checked', "20:30", "selected>老客")),
         (birthday, ('value="7"', 'value="09:00"')),
     ):
         page = (await manager.post(PATH, form)).headers["Location"]
@@ -118,11 +124,46 @@ async def test_the_form_shows_again_what_it_saved_and_details_stay_a_file(
         assert 'name="text"' not in html
     campaign = await newcomers(sessions, clock)
     html = await manager.text(f"{PATH}/{campaign.id}/edit")
-    assert 'name="text"' in html and "破冰礼" in html
+    assert 'name="text"' not in html and "破冰礼" in html and "steps.1.messages.0.text" in html
     await make.contact()
     await Platform(sessions, clock).tick()
     html = await manager.text(f"{PATH}/{campaign.id}")
     assert "序列里的人" in html and "走到 1，其中发了" in html
+
+
+async def test_rows_come_and_go_and_every_mistake_has_a_place_on_the_page(staffroom: Staffroom, make: Make) -> None:
+    await people(make, 1)
+    manager = await staffroom.enter(Role.MANAGER)
+    typed = typed_in(await manager.text(f"{PATH}/playbooks/新人七天"))
+    for do in ("add steps", "add steps.0.tiers", "add steps.0.messages", "add goal.0.where", "add steps.1.tiers"):
+        answer = await manager.post(f"{PATH}/form", {**typed, "do": do}, headers={"HX-Request": "true"})
+        assert answer.headers["HX-Trigger-After-Settle"] == "recheck"
+        html = await answer.text()
+        typed = typed_in(f'<div id="fields">{html}</div>class="card-footer"')
+    assert "第 5 步" in html and "第 1 档" in html and "谢谢添加" in html
+    told = await (await manager.post(f"{PATH}/check", typed)).text()
+    wanted = set(re.findall(r'id="(e-[^"]+)" hx-swap-oob', told))
+    assert "e-steps-4-name" in wanted and wanted <= set(re.findall(r'id="(e-[^"]+)"', html))
+    whole = await (await manager.post(PATH, typed)).text()
+    assert re.search(r'id="e-steps-4-name">太短', whole) and re.search(
+        r'id="e-steps-0-tiers-0-audience">选这一档', whole
+    )
+    plain = await (await manager.post(f"{PATH}/form", {**typed, "do": "drop steps.4"})).text()
+    assert "第 5 步" not in plain and "<html" in plain, "without a script it is a page"
+
+
+async def test_the_file_is_the_same_campaign(staffroom: Staffroom, make: Make) -> None:
+    manager = await staffroom.enter(Role.MANAGER)
+    html = await (await manager.post(f"{PATH}/form", {**FORM, "do": "as_file"})).text()
+    typed = typed_in(html)
+    assert "满 199 送猫条" in typed["text"] and typed["name"] == "周末满减"
+    html = await (await manager.post(f"{PATH}/form", {**typed, "do": "as_form"})).text()
+    assert "满 199 送猫条" in html and 'name="text"' not in html
+    odd = typed["text"].replace("- broadcast", "- broadcast\n- kf")
+    html = await (await manager.post(f"{PATH}/form", {**typed, "text": odd, "do": "as_form"})).text()
+    assert "什么都没有丢" in html and "- kf" in html
+    html = await (await manager.post(f"{PATH}/form", {**FORM, "starts_at": "", "do": "as_file"})).text()
+    assert "选一个时间" in html and "满 199 送猫条" in html
 
 
 async def test_a_playbook_is_where_one_begins(staffroom: Staffroom, make: Make, sessions: Sessions) -> None:
@@ -131,9 +172,7 @@ async def test_a_playbook_is_where_one_begins(staffroom: Staffroom, make: Make, 
         if any(one.kind is None for one in book.files()):
             assert "员工" in await manager.text(f"{PATH}/playbooks/{book.name}")
     html = await manager.text(f"{PATH}/playbooks/新人七天")
-    text = re.search(r"<textarea[^>]*>(.*?)</textarea>", html, re.S)
-    assert text is not None
-    answer = await manager.post(PATH, {"name": "我的新人七天", "text": unescape(text[1])})
+    answer = await manager.post(PATH, {**typed_in(html), "name": "我的新人七天"})
     assert answer.status == 303
     async with sessions.read() as session:
         assert len((await engine.get(session, "我的新人七天")).definition["steps"]) == 4
@@ -191,6 +230,29 @@ async def test_overlaps_are_those_of_the_same_people_within_a_day(
         assert await overlaps.find(session, one, name="近", now=clock.now()) == []
         assert (await engine.get(session, "近")).status is CampaignStatus.SCHEDULED
     assert found[0].at - clock.now() < timedelta(days=2)
+
+
+def typed_in(html: str) -> dict[str, Any]:
+    """What a browser would post of the editor's form, without a button."""
+    found: dict[str, Any] = {}
+    body = html[html.index('id="fields"') : html.index('class="card-footer"')]
+    for tag in re.finditer(r"<(input|select|textarea)\b([^>]*)>(.*?)(?=<(?:input|select|textarea)\b|$)", body, re.S):
+        kind, rest, inner = tag[1], tag[2], tag[3]
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', rest))
+        if (name := attributes.get("name")) is None or ('type="checkbox"' in rest and " checked" not in rest):
+            continue
+        value = unescape(attributes.get("value", ""))
+        if kind == "textarea":
+            value = unescape(inner.split("</textarea>")[0])
+        if kind == "select":
+            options = re.findall(r'<option(?: value="([^"]*)")?([^>]*)>([^<]*)', inner)
+            chosen = next((one for one in options if "selected" in one[1]), options[0])
+            value = unescape(chosen[0])
+        if 'type="checkbox"' in rest:
+            found[name] = [*found.get(name, []), value]
+        else:
+            found[name] = value
+    return found
 
 
 async def _member(sessions: Sessions, member_id: int) -> Member:
