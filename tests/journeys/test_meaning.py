@@ -38,7 +38,7 @@ async def test_a_question_in_new_words_is_understood_by_its_meaning(
     async with town(database_url, tmp_path, **more) as shop:
         await shop.until(lambda: shop.service.app.faq.matcher.meant)
         customer = shop.customer()
-        shop.says(customer, "东西哪天寄出来")
+        shop.says(customer, "东西哪天出仓")
         await shop.until(lambda: shop.heard(customer))
         (menu,) = [one["msgmenu"] for one in shop.phone(customer) if one["msgtype"] == "msgmenu"]
         assert "发货" in menu["list"][0]["click"]["content"]
