@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import definition
+from campaigns import audience, definition
 from campaigns.definition import Definition, Step, Tier
 from campaigns.guard_rules import Channel, Gate
 from campaigns.models.offer import Ladder, Offer
@@ -26,6 +26,7 @@ QUIET = "{at} 在免打扰的时间里，要等到 {until} 才发；想准时发
 HOLIDAY = "{day} 放假：企业群发要员工点「发送」，没人上班就发不出去；换一天，或者先安排好人"
 LONG = "下一次要到 {day}，还有 {days} 天"
 SHORT_MONTHS = "没有 {day} 日的月份不发；想每个月都发，写 28 日以前"
+FEW = "“{key}”只剩 {left:,} 张，人群里有 {wanted:,} 人：按会员号先后，没有券的人不发；加张数，或者缩小人群"
 NO_OFFER = "文字里请会员回复「领券 {key}」，可是{why}：先建好，或者改文字"
 
 
@@ -34,7 +35,12 @@ async def find(
 ) -> Sequence[str]:
     """Sentences, the most pressing first. also: names of offers that come with it in the same folder."""
     times = _times(told, now=now)
-    return [*await _promises(session, told, also, times[0] if times else now), *_schedule(told, times, gate, now=now)]
+    at = times[0] if times else now
+    return [
+        *await _too_few(session, told, now=now),
+        *await _promises(session, told, also, at),
+        *_schedule(told, times, gate, now=now),
+    ]
 
 
 def _times(told: Definition, *, now: datetime) -> list[datetime]:
@@ -79,6 +85,15 @@ async def _promises(session: AsyncSession, told: Definition, also: Collection[st
     ladders = set(await session.scalars(open_ladders))
     reasons = {key: _why_not(offers.get(key), at) for key in wanted if key not in ladders}
     return [NO_OFFER.format(key=key, why=why) for key, why in reasons.items() if why]
+
+
+async def _too_few(session: AsyncSession, told: Definition, *, now: datetime) -> list[str]:
+    """Fewer coupons than members whom the campaign would give one."""
+    offer = await session.scalar(sa.select(Offer).where(Offer.key == told.gives)) if told.gives else None
+    if offer is None or offer.stock is None or told.groups is not None:
+        return []
+    left, wanted = offer.stock - offer.issued, await audience.size(session, told, now=now)
+    return [FEW.format(key=offer.key, left=left, wanted=wanted)] if wanted > left else []
 
 
 def _texts(told: Definition) -> Iterator[str]:

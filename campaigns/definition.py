@@ -61,6 +61,9 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,80}$")]
 
 
+OfferKey = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
+
+
 class Part(BaseModel):
     """Immutable, and a misspelt field is refused."""
 
@@ -188,6 +191,7 @@ class Step(Part):
     messages: tuple[Message, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
     tiers: tuple[Tier, ...] = Field((), max_length=20)
     channels: tuple[Literal[Channel.KF, Channel.BROADCAST], ...] | None = Field(None, min_length=1)
+    gives: OfferKey | None = None
 
     @model_validator(mode="after")
     def _says_when(self) -> Self:
@@ -212,6 +216,7 @@ class Definition(Part):
     on: Trigger | None = None
     messages: tuple[Message, ...] = Field((), max_length=MOST_MESSAGES)
     tiers: tuple[Tier, ...] = Field((), max_length=20)
+    gives: OfferKey | None = None  # everybody it writes to gets a coupon of this offer with it, once a run
     steps: tuple[Step, ...] = Field((), max_length=50)
     goal: tuple[Happening, ...] = Field((), max_length=10)  # any of these, and a member leaves the sequence
     stays: dict[str, Any] | None = None  # who does not satisfy it before a step leaves it, too
@@ -257,10 +262,10 @@ class Definition(Part):
             return "发到群里的活动不能由会员的事触发，kind 写 one_off、recurring 或 steps"
         if self.kind is Kind.STEPS and (self.every or self.on or self.goal or self.stays or self.again_after):
             return "群的步骤从群进入那天数起，不写 every、on、goal、stays、again_after；一个群只走一遍"
-        if any(one.wait or one.only or one.tiers or one.channels for one in self.steps):
+        if any(one.wait or one.only or one.tiers or one.channels or one.gives for one in self.steps):
             return "群的每一步只写 day 或 after、at 和 messages：群不是一个人，等不到事，也没有档位"
-        if self.tiers or self.holdout_percent:
-            return "发到群里的活动不写 tiers 和 holdout_percent：群里的人看到的是同一段话"
+        if self.tiers or self.holdout_percent or self.gives:
+            return "发到群里的活动不写 tiers、holdout_percent 和 gives：群里的人看到的是同一段话"
         return "发到群里只能走企业群发，channels 写 [broadcast]" if self.channels != (Channel.BROADCAST,) else ""
 
     @model_validator(mode="after")
@@ -276,6 +281,8 @@ class Definition(Part):
             raise ValueError("steps 至少写一步")
         if self.messages or self.tiers:
             raise ValueError("steps 的话写在每一步里，外面不写 messages 和 tiers")
+        if self.gives:
+            raise ValueError("steps 的券写在发它的那一步里，外面不写 gives")
         days = [one.day for one in self.steps if one.day is not None]
         if days != sorted(days):
             raise ValueError("steps 的 day 要从小到大")
@@ -328,6 +335,7 @@ def of_step(told: Definition, number: int) -> Definition:
         update={
             "kind": Kind.TRIGGERED, "on": Trigger(event=STEP_CAME), "every": None, "segment": None,
             "audience": {"is": "all", "of": [*wanted, ANYBODY]}, "messages": step.messages, "tiers": step.tiers,
+            "gives": step.gives,
             "channels": step.channels or told.channels, "steps": (), "goal": (), "stays": None, "again_after": None,
         }
     )  # fmt: skip

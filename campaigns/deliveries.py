@@ -16,6 +16,7 @@ Ids = Collection[int]
 WAITING = (DeliveryStatus.PLANNED, DeliveryStatus.HELD)
 FIELD_MISSING, TOO_LONG = "field_missing", "too_long"
 CANCELLED, LEFT_AUDIENCE, NO_CONTACT = "cancelled", "left_audience", "not_a_contact"
+NO_COUPON = "no_coupon"  # the campaign gives one, and there is none for them
 NOT_DELIVERED = "not_delivered"  # the platform took a kf message and said later that it did not arrive
 STOPPED = "stopped"  # by the emergency brake, when staff had the task already
 NOT_CONFIRMED, UNREACHABLE, LIMIT_REACHED, NO_LONGER_CONTACT, NOT_SENT = (

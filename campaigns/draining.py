@@ -8,7 +8,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition, deliveries, enrolments, guards, messages, sieve
+from campaigns import audience, definition, deliveries, enrolments, gifts, guards, messages, sieve
 from campaigns.content import FieldMissing
 from campaigns.definition import Definition, Message
 from campaigns.guard_rules import Channel, Decision, Gate, Verdict, refused
@@ -202,6 +202,7 @@ class _Draining:
         await self._decide(
             await guards.admit(self.session, self.gate, refs, channel=Channel.KF, topic=self.told.topic, now=self.now)
         )
+        await self._give(refs)
         deadline = self.now + self.told.grace
         letters = [
             Letter(self.batch.run_id, one, ref, text, deadline)
@@ -229,7 +230,24 @@ class _Draining:
             self._look_again([said.rest])
             free = [one for one in said.known if one not in self.decided]
             await deliveries.move(self.session, self.batch.run_id, free, DeliveryStatus.PLANNED, before=self.open)
+        if self.told.gives is not None:
+            await self._give_by_staff()
         await audience.copy_out(self.session, *_of(self.batch))
+
+    async def _give(self, refs: Mapping[int, str]) -> None:
+        """The coupon that comes with the letters; whom there is none for, the gate has let through in vain."""
+        going = [one for one in refs if one not in self.decided]
+        without = await gifts.give(self.session, self.told, self.batch.run_id, going, now=self.now)
+        for one in without:
+            await guards.release(self.session, refs[one], code="gate.not_sent", member_ids=[one])
+        await self._decide(without)
+
+    async def _give_by_staff(self) -> None:
+        """The same for those whose copy is made next; who is in nobody's contacts gets none."""
+        asked = deliveries.waiting(*_of(self.batch), (DeliveryStatus.PLANNED,))
+        planned = [one.member_id for one in await self.session.execute(asked)]
+        going = [one for one in await audience.senders(self.session, planned) if one not in self.decided]
+        await self._decide(await gifts.give(self.session, self.told, self.batch.run_id, going, now=self.now))
 
 
 _member = Delivery.member_id

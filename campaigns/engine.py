@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, broadcasts, definition, deliveries, enrolments, group_posts, group_runs, messages
+from campaigns import audience, broadcasts, definition, deliveries, enrolments, gifts, group_posts, group_runs, messages
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.draining import take_back_letters
 from campaigns.models.campaign import (
@@ -206,22 +206,23 @@ async def submit(session: AsyncSession, campaign_id: int, *, review: Review, now
     """Ready: scheduled, or in review when it is large. Raises CampaignWrong (schedule, texts), NobodySelected."""
     campaign = await get(session, campaign_id)
     told = definition.read(campaign.definition)
-    if wrong := [*definition.late_schedule(told, now=now), *messages.mistakes(told, review.words)]:
+    wrong = [*definition.late_schedule(told, now=now), *messages.mistakes(told, review.words)]
+    if wrong := [*wrong, *await gifts.check(session, told, now=now)]:
         raise CampaignWrong(wrong)
     size = await audience.size(session, told, now=now)
     if not size and told.kind is Kind.ONE_OFF:
         raise NobodySelected(campaign.name)
-    because = _why_review(told, size, review)
+    because = _why_review(await gifts.worth_fen(session, told), size, review)
     if because:
         return await _move(session, campaign, (S.DRAFT,), S.IN_REVIEW, now=now, review_because=because)
     return await _schedule(session, campaign, (S.DRAFT,), told, now=now, reviewed_by="", review_because="")
 
 
-def _why_review(told: Definition, size: int, review: Review) -> str:
+def _why_review(worth_fen: int, size: int, review: Review) -> str:
     if size > review.above_members:
         return f"members: {size} > {review.above_members}"
-    if size * told.worth_fen > review.above_fen:
-        return f"fen: {size * told.worth_fen} > {review.above_fen}"
+    if size * worth_fen > review.above_fen:
+        return f"fen: {size * worth_fen} > {review.above_fen}"
     return ""
 
 

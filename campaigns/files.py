@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import yaml
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, cautions, definition, engine, messages, overlaps
+from campaigns import audience, cautions, definition, engine, gifts, messages, overlaps
 from campaigns.audience import Reach
 from campaigns.definition import CampaignWrong, Definition
 from campaigns.engine import Review
@@ -139,7 +139,7 @@ def unread(error: Exception) -> str:
 async def plan(session: AsyncSession, files: Sequence[File], *, gate: Gate, now: datetime) -> list[Step]:
     """What applying these files would change, and whom the changed ones would reach now."""
     steps = []
-    also = {one.name for one in files if one.kind is OFFERS and getattr(one.told, "claimable", False)}
+    also = {one.name for one in files if one.kind is OFFERS}
     for one in files:
         if one.told is None:
             continue
@@ -160,7 +160,7 @@ async def apply(
     """Make it so: all files or, when one of them cannot be, none. Raises ShopError with the caller's transaction."""
     steps = await plan(session, files, gate=gate, now=now)
     told = {one.name: one for one in files}
-    for step in steps:
+    for step in sorted(steps, key=lambda step: told[step.name].kind is None):  # offers before who gives of them
         one, known = told[step.name], await _known(session, step.name)
         if step.change is Change.SAME or one.told is None:
             continue
@@ -221,7 +221,9 @@ async def _looked(
     now: datetime,
 ) -> Step:
     try:
-        if wrong := definition.late_schedule(told, now=now):
+        if wrong := [
+            *definition.late_schedule(told, now=now), *await gifts.check(session, told, also=also, now=now)
+        ]:  # fmt: skip
             raise CampaignWrong(wrong)
         reach = await audience.preview(session, told, campaign_id=known.id if known else 0, gate=gate, now=now)
     except ShopError as refused:

@@ -31,6 +31,7 @@ DELIVERY = {
 REASONS = {
     "cancelled": N_("活动取消了"),
     "left_audience": N_("到发的时候已不在人群里"),
+    "no_coupon": N_("没有券给他了：发完、停发，或者他已经到限领"),
     "not_a_contact": N_("不是任何员工的联系人"),
     "not_confirmed": N_("员工没有确认"),
     "unreachable": N_("企业微信说送不到"),

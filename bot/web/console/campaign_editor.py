@@ -21,7 +21,7 @@ from bot.web.language import N_, translations
 from bot.web.refusals import in_words
 from bot.web.screens import Screens, change, go, house_of, language_of, looking, render, say, who
 from bot.wecom import lanes
-from campaigns import definition, engine, files, messages, playbooks
+from campaigns import definition, engine, files, gifts, messages, playbooks
 from campaigns.definition import CampaignWrong, Definition
 from crm import conditions, directory, segment_words
 from crm.base import outbox
@@ -115,6 +115,7 @@ async def check(request: web.Request) -> web.Response:
             told = _told(tree, await _saved(session))
             wrong = [*definition.late_schedule(told, now=now), *messages.mistakes(told, house.app.words)]
             asked = campaign_outlook.Asked(text(tree, "name"), _number(text(tree, "id")), text(tree, "as_member"))
+            wrong += await gifts.check(session, told, now=now)
             found = await campaign_outlook.look(request, session, told, asked)
     except CampaignWrong as refused:
         wrong = [*refused.mistakes]
