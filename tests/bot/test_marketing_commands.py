@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
+from bot.commands.account import audit_command
 from bot.commands.stop import resume_command, stop_command
 from bot.commands.words import words_command
 from tests.bot.test_segment_command import shop
@@ -14,6 +15,7 @@ __all__ = ["shop"]
 program = typer.Typer()
 program.command("stop")(stop_command)
 program.command("resume")(resume_command)
+program.command("audit")(audit_command)
 program.command("words")(words_command)
 
 
@@ -28,6 +30,15 @@ def test_the_brake_is_pulled_and_let_go_and_says_so(shop: Path) -> None:
     assert "已全部停止" in run("stop", "写错了价")
     assert "写错了价" in run("stop")
     assert "已恢复" in run("resume")
+
+
+def test_who_stopped_and_who_let_go_is_in_the_staffs_log_once(shop: Path) -> None:
+    for command in (["resume"], ["stop", "写错了价"], ["stop", "又按了一次"], ["resume"], ["resume"]):
+        run(*command)
+    told = [line for line in run("audit").splitlines() if "sending." in line]
+    assert ["sending.resumed" in told[0], "sending.stopped" in told[1], len(told)] == [True, True, 2]
+    assert "reason=写错了价" in told[1] and "  siyu:" in told[1]
+    assert "没有被改过" in run("audit", "--verify")
 
 
 def test_words_are_checked_with_their_place(shop: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.privacy import EVERYTHING
 from campaigns import brakes, definition, engine, guards, step_times, ticks
 from campaigns.definition import CampaignWrong
 from campaigns.draining import Letter
 from campaigns.guard_rules import Channel, FrequencyCap, Gate, PlatformQuota
-from campaigns.models.campaign import RunStatus
-from campaigns.models.sequence import EnrolmentStatus, Phase
-from crm import consents, contacts, rfm
+from campaigns.models.campaign import Copy, Delivery, RunStatus
+from campaigns.models.sequence import Enrolment, EnrolmentStatus, EnrolmentStep, Phase
+from crm import consents, contacts, privacy, rfm
 from crm.base import outbox
 from crm.base.clock import FrozenClock
 from crm.base.db import Sessions
@@ -180,6 +181,32 @@ async def test_who_opts_out_or_is_lost_leaves_it(sessions: Sessions, make: Make,
     got = shop.times()
     assert [text for who, text in got if who != stays.external_userid] == ["欢迎", "欢迎"]
     assert sorted(one.because for one in await ways(sessions)) == ["", "gate.opted_out", "no_longer_a_contact"]
+
+
+async def test_who_is_erased_on_the_way_gets_nothing_more_and_leaves_nothing(
+    sessions: Sessions, make: Make, clock: FrozenClock
+) -> None:
+    await newcomers(sessions, clock)
+    gone, stays = await make.contact(), await make.contact()
+    shop = Shop(sessions, clock)
+    await shop.live(23)
+    await shop.platform.tick()
+    clock.advance(hours=1)
+    await shop.platform.tick()  # day 1, ten o'clock: both are in a task that waits to leave
+    async with sessions.read() as session:
+        for table in (Enrolment, EnrolmentStep, Delivery, Copy):  # or there would be nothing to erase
+            assert gone.member_id in await session.scalars(sa.select(table.member_id))
+    async with sessions.begin() as session:
+        await privacy.erase(session, gone.member_id, EVERYTHING, by="amy", now=clock.now())
+    await shop.live(8 * DAYS)
+    got = shop.times()
+    assert [text for who, text in got if who == gone.external_userid] == ["欢迎"]
+    assert [text for who, text in got if who == stays.external_userid] == ["欢迎", "首单礼", "怎么用", "一周了"]
+    assert set(got.values()) == {1}
+    async with sessions.read() as session:
+        for table in (Enrolment, EnrolmentStep, Delivery, Copy):
+            assert gone.member_id not in await session.scalars(sa.select(table.member_id))
+    assert [one.status for one in await ways(sessions)] == [EnrolmentStatus.FINISHED]
 
 
 async def test_a_pause_holds_everybody_and_what_got_late_asks(
