@@ -121,7 +121,7 @@ def _show_way(way: reports.Way, one: Campaign, many: str) -> None:
     rows = [
         (names[step] if step < len(names) else str(step + 1), f"{had:,}", f"{sent:,}") for step, had, sent in way.steps
     ]
-    _table(("步骤", "走到", "其中发了"), rows)
+    _table(("步骤", "走到", "其中要发"), rows)
 
 
 async def _staff(session: AsyncSession, one: Campaign) -> Sequence[reports.StaffReport]:

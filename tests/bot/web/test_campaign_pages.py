@@ -128,7 +128,7 @@ async def test_the_form_shows_again_what_it_saved_and_details_stay_a_file(
     await make.contact()
     await Platform(sessions, clock).tick()
     html = await manager.text(f"{PATH}/{campaign.id}")
-    assert "序列里的人" in html and "走到 1，其中发了" in html
+    assert "序列里的人" in html and "走到 1，其中要发" in html
 
 
 async def test_rows_come_and_go_and_every_mistake_has_a_place_on_the_page(staffroom: Staffroom, make: Make) -> None:
