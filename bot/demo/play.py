@@ -58,6 +58,8 @@ async def run(
         simulator.world.customer_enters(shop.FIRST_CUSTOMER, shop.KF)
         say(_addresses(service.port, simulator_port))
         await _ask_first_question(simulator)
+        simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
+        archive.talk(simulator)
         simulator.till = Till(f"{here}/pay/notify", sale.PAY_KEY.encode())
         follows = sum(len(simulator.world.contacts.of_customer(one)) for one in customers)
         await sent.send(
@@ -70,8 +72,6 @@ async def run(
         await referral.begin(simulator, service.app.sessions, members, now=clock.now())
         await loyalty.hand_out(service.app.sessions, members, now=clock.now())
         await subscribing.begin(service.app.sessions, members, now=clock.now())
-        simulator.world.aibots.say("yuanyuan", shop.STAFF_ROOM, "text", {"content": shop.FIRST_MENTION})
-        archive.talk(simulator)
         await desk.fill(simulator, service.app.sessions, customers, now=clock.now())
         await plans.put(service.app.sessions, members, random.Random(SEED), now=clock.now())
         app = service.app

@@ -142,7 +142,7 @@ async def test_a_question_in_new_words_is_understood_by_its_meaning(office: Offi
     office.settings = office.settings.model_copy(update=more)
     async with office.service() as service:
         await until(lambda: service.app.faq.matcher.meant)
-        office.says(f"@{NAME} 东西哪天寄出来")
+        office.says(f"@{NAME} 东西哪天出仓")
         assert "多久发货" in await office.answered()
         office.says(f"@{NAME} 1")
         assert "【发货】" in await office.answered(2)
