@@ -114,7 +114,7 @@ def _of_owner(userid: str, stands: Sequence[Stand]) -> StaffReport:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Of a sequence: how many are where and why they left, and how many each step had, and how many of them were to get a message."""
+    """Of a sequence: how many are where and why they left; how many came to each step, and how many it was to go to."""
 
     stands: Sequence[tuple[EnrolmentStatus, str, int]]  # (status, because, how many)
     steps: Sequence[tuple[int, int, int]]  # (step, had it, of them with a message)

@@ -21,6 +21,9 @@ __all__ = ["make"]
 PATH = "/console/campaigns"
 
 
+FILE = {"name": "周末满减", "as": "file"}
+
+
 async def said(browser: Browser, path: str, fields: dict[str, str]) -> str:
     return unescape(await (await browser.post(path, fields)).text())
 
@@ -32,7 +35,7 @@ async def test_what_cannot_be_meant_is_explained_while_one_writes_and_when_one_s
     manager = await staffroom.enter(Role.MANAGER)
     silent = []
     for what, (text, place, words) in REFUSED.items():
-        form = {"name": "周末满减", "text": text, "as": "file", "then": "submit"}
+        form = {**FILE, "text": text, "then": "submit"}
         for path in (f"{PATH}/check", PATH):
             html = await said(manager, path, form)
             if words not in html or (place and path != PATH and "<strong>" not in html):
@@ -50,7 +53,7 @@ async def test_what_may_not_be_meant_is_said_while_one_writes(
     await scheduled(sessions, clock, "周三秒杀", starts_at="2026-03-10T18:00:00")
     manager = await staffroom.enter(Role.MANAGER)
     silent = [what for what, (text, words) in CAUTIONED.items()
-              if words not in await said(manager, f"{PATH}/check", {"name": "周末满减", "text": text, "as": "file"})]  # fmt: skip
+              if words not in await said(manager, f"{PATH}/check", {**FILE, "text": text})]  # fmt: skip
     assert not silent
 
 
@@ -59,7 +62,7 @@ async def test_once_to_nobody_is_refused_in_words_and_stays_a_draft(
 ) -> None:
     await people(make, 2)
     manager = await staffroom.enter(Role.MANAGER)
-    form = {"name": "没人的", "text": written(audience=NOBODY), "as": "file"}
+    form = {**FILE, "text": written(audience=NOBODY)}
     assert "一个人也没有" in await said(manager, PATH, {**form, "then": "submit"})
     page = (await manager.post(PATH, form)).headers["Location"]
     answer = await manager.post(f"{page}/submit")
