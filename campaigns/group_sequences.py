@@ -7,7 +7,7 @@ its enrolment, keeps a step from being posted twice.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,14 +18,13 @@ from campaigns.engine import LATE, RunAsks
 from campaigns.models.campaign import OPEN, Campaign, CampaignStatus, DeliveryStatus, Kind, Run, RunStatus
 from campaigns.models.group_post import GroupCopy, GroupPost
 from campaigns.models.sequence import EnrolmentStatus, GroupEnrolment, GroupEnrolmentStep, Phase
+from campaigns.step_times import LOOK_FIRST, SOON
 from crm.base import events
 from crm.base.clock import local_day
 from crm.base.db import insert
 from crm.models.group import Group
 
 TOGETHER = 500  # groups of one post, and of one look
-LOOK_FIRST, LOOK_MOST = timedelta(seconds=10), timedelta(minutes=10)
-SOON = timedelta(seconds=1)
 NO_LONGER_MEANT = "left_audience"
 _quiet = {"synchronize_session": False}
 
@@ -121,14 +120,14 @@ class _Stepping:
         for one in groups:
             copy, step = copies.get((one.run_id, one.group_id)), steps[one.id]
             if (copy is None and one.run_id not in over) or (copy is not None and copy.status in OPEN):
-                one.due_at = self.now + min(max((self.now - step.at) / 10, LOOK_FIRST), LOOK_MOST)
+                one.due_at = step_times.look_again(step.at, self.now)
             elif copy is not None and copy.reason == group_posts.GONE:
                 self._leave(one, group_posts.GONE)
             else:
                 sent_at = copy.sent_at if copy is not None and copy.status is DeliveryStatus.SENT else None
                 if sent_at is not None:
                     one.day_zero = step_times.shifted(one.day_zero, planned=step.planned_on, sent_at=sent_at)
-                self._next(one, ended_at=sent_at or self.now)
+                step_times.forward(one, self.told, ended_at=sent_at or self.now, now=self.now)
 
     async def _copies(self, run_ids: set[int]) -> Mapping[tuple[int | None, int], GroupCopy]:
         run_of = {group_runs.ref(one): one for one in run_ids}
@@ -154,7 +153,7 @@ class _Stepping:
                 in_time.append(one)
             elif self.told.late == "skip":
                 await self._note([one], None, LATE)
-                self._next(one, ended_at=self.now)
+                step_times.forward(one, self.told, ended_at=self.now, now=self.now)
             else:
                 late.append(one)
         if in_time:
@@ -203,15 +202,6 @@ class _Stepping:
             for one in groups
         ]  # fmt: skip
         await self.session.execute(sa.insert(GroupEnrolmentStep).values(rows))
-
-    def _next(self, one: GroupEnrolment, *, ended_at: datetime) -> None:
-        one.run_id = None
-        one.step += 1
-        if one.step >= len(self.told.steps):
-            one.status, one.due_at, one.ended_at = EnrolmentStatus.FINISHED, None, self.now
-            return
-        place = step_times.begins(self.told, one.step, day_zero=one.day_zero, ended_at=ended_at)
-        one.phase, one.due_at = place.phase, place.due_at
 
     def _leave(self, one: GroupEnrolment, because: str) -> None:
         one.status, one.due_at, one.ended_at, one.run_id = EnrolmentStatus.LEFT, None, self.now, None

@@ -8,7 +8,7 @@ that, and the lock on the enrolment, is what keeps a step from being sent twice.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ from campaigns import (
 )
 from campaigns.definition import Definition
 from campaigns.engine import LATE, RunAsks
-from campaigns.enrolments import GOAL, stand
+from campaigns.enrolments import GOAL
 from campaigns.models.campaign import (
     OPEN,
     Batch,
@@ -36,15 +36,14 @@ from campaigns.models.campaign import (
     Run,
     RunStatus,
 )
-from campaigns.models.sequence import Enrolment, EnrolmentStatus, EnrolmentStep, Phase
+from campaigns.models.sequence import Enrolment, EnrolmentStep, Phase
+from campaigns.step_times import LOOK_FIRST, SOON
 from crm import conditions, segment_compiler
 from crm.base import events
 from crm.base.clock import local_day
 from crm.base.db import insert, is_among
 
 TOGETHER = 500
-LOOK_FIRST, LOOK_MOST = timedelta(seconds=10), timedelta(minutes=10)
-SOON = timedelta(seconds=1)
 LEFT_AUDIENCE, IN_VAIN, NOT_FOR_THEM, TOO_LONG_HELD, TWICE_A_DAY = (
     "left_audience", "waited_in_vain", "not_for_them", "held_too_long", "had_it_today",
 )  # fmt: skip
@@ -123,7 +122,7 @@ class _Stepping:
             waited = self.now - had.at
             if status in OPEN:
                 if status is not DeliveryStatus.HELD or waited <= self.told.patience:
-                    one.due_at = self.now + min(max(waited / 10, LOOK_FIRST), LOOK_MOST)
+                    one.due_at = step_times.look_again(had.at, self.now)
                     continue
                 lost = (had.run_id, had.member_id, TOO_LONG_HELD)
                 if not await sequence_exits.take_back(self.session, *lost, now=self.now):
@@ -137,13 +136,8 @@ class _Stepping:
             self._next(one, ended_at=sent_at or self.now)
 
     def _next(self, one: Enrolment, *, ended_at: datetime) -> None:
-        """On to the step that follows, or the end."""
-        one.run_id = None
-        one.step += 1
-        if one.step >= len(self.told.steps):
-            one.status, one.due_at, one.ended_at = EnrolmentStatus.FINISHED, None, self.now
-            return
-        stand(one, step_times.begins(self.told, one.step, day_zero=one.day_zero, ended_at=ended_at))
+        if (place := step_times.forward(one, self.told, ended_at=ended_at, now=self.now)) is not None:
+            one.waits_since = place.waits_since
 
     async def _spare(self, one: Enrolment, reason: str) -> None:
         """This step is not for them, or not now; the next may be."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from campaigns.definition import Definition, Step
-from campaigns.models.sequence import Phase
+from campaigns.models.sequence import EnrolmentStatus, OnTheWay, Phase
 from crm.base.clock import SHANGHAI, local_day
 
+LOOK_FIRST, LOOK_MOST = timedelta(seconds=10), timedelta(minutes=10)
+SOON = timedelta(seconds=1)
 USUAL = time(10)  # of a step on a later day that names no time
 
 
@@ -32,6 +34,23 @@ def begins(told: Definition, number: int, *, day_zero: date, ended_at: datetime)
     day = planned_on(step, day_zero=day_zero, due_at=ended_at)
     planned = datetime.combine(day, at, tzinfo=SHANGHAI).astimezone(ended_at.tzinfo)
     return Place(Phase.DUE, planned if planned >= ended_at else at_time(ended_at, at))
+
+
+def forward(one: OnTheWay, told: Definition, *, ended_at: datetime, now: datetime) -> Place | None:
+    """On to the step that follows, or the end (None). ended_at: when the step before came to its end."""
+    one.run_id = None
+    one.step += 1
+    if one.step >= len(told.steps):
+        one.status, one.due_at, one.ended_at = EnrolmentStatus.FINISHED, None, now
+        return None
+    place = begins(told, one.step, day_zero=one.day_zero, ended_at=ended_at)
+    one.phase, one.due_at = place.phase, place.due_at
+    return place
+
+
+def look_again(since: datetime, now: datetime) -> datetime:
+    """When a step under way is looked at next: the longer it takes, the less often."""
+    return now + min(max((now - since) / 10, LOOK_FIRST), LOOK_MOST)
 
 
 def heard(step: Step, *, at: datetime) -> Place:

@@ -35,7 +35,34 @@ class SequenceVersion(Base):
     definition: Mapped[dict[str, Any]]  # with the segment's condition in place of its name
 
 
-class Enrolment(Base):
+class OnTheWay:
+    """How far somebody has come in a sequence, a member and a customer group alike."""
+
+    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaigns.id"))
+    version: Mapped[int]
+    status: Mapped[EnrolmentStatus] = mapped_column(default=EnrolmentStatus.ACTIVE)
+    step: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # the one that comes, or is under way
+    phase: Mapped[Phase]  # a group waits for no event
+    due_at: Mapped[datetime | None]
+    run_id: Mapped[int | None]  # of the step under way
+    entered_at: Mapped[datetime]
+    day_zero: Mapped[date]  # the shop-local day that `day` counts from; a step that went late moves it
+    ended_at: Mapped[datetime | None]
+    because: Mapped[str] = mapped_column(sa.String(60), default="")
+
+
+class StepHad:
+    """A step that was had, once; `reason` says why nothing was to be sent."""
+
+    enrolment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
+    run_id: Mapped[int | None]
+    planned_on: Mapped[date]  # the day it should have gone
+    at: Mapped[datetime]
+    reason: Mapped[str | None] = mapped_column(sa.String(60))
+
+
+class Enrolment(OnTheWay, Base):
     """One member's way through a sequence. Of each campaign they are on one way at a time."""
 
     __tablename__ = "enrolments"
@@ -61,37 +88,20 @@ class Enrolment(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaigns.id"))
-    version: Mapped[int]
     member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"))
-    status: Mapped[EnrolmentStatus] = mapped_column(default=EnrolmentStatus.ACTIVE)
-    step: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # the one that comes, or is under way
-    phase: Mapped[Phase]
-    due_at: Mapped[datetime | None]
     waits_since: Mapped[datetime | None]  # listening: events before that do not count
-    run_id: Mapped[int | None]  # of the step under way
-    entered_at: Mapped[datetime]
-    day_zero: Mapped[date]  # the shop-local day that `day` counts from; a step that went late moves it
-    ended_at: Mapped[datetime | None]
-    because: Mapped[str] = mapped_column(sa.String(60), default="")
 
 
-class EnrolmentStep(Base):
+class EnrolmentStep(StepHad, Base):
     """A step that an enrolment has had, once: its delivery is this member's in that run, or `reason` says why none."""
 
     __tablename__ = "enrolment_steps"
     __table_args__ = (sa.Index(None, "run_id", "member_id"), sa.Index(None, "member_id"))
 
-    enrolment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    step: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
     member_id: Mapped[int]
-    run_id: Mapped[int | None]
-    planned_on: Mapped[date]  # the day it should have gone
-    at: Mapped[datetime]
-    reason: Mapped[str | None] = mapped_column(sa.String(60))
 
 
-class GroupEnrolment(Base):
+class GroupEnrolment(OnTheWay, Base):
     """One customer group's way through a sequence, once: it does not come in again."""
 
     __tablename__ = "group_enrolments"
@@ -108,30 +118,13 @@ class GroupEnrolment(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaigns.id"))
-    version: Mapped[int]
     group_id: Mapped[int] = mapped_column(sa.ForeignKey("customer_groups.id"))
-    status: Mapped[EnrolmentStatus] = mapped_column(default=EnrolmentStatus.ACTIVE)
-    step: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # the one that comes, or is under way
-    phase: Mapped[Phase]  # due or under way
-    due_at: Mapped[datetime | None]
-    run_id: Mapped[int | None]  # of the step under way
-    entered_at: Mapped[datetime]
-    day_zero: Mapped[date]  # the shop-local day that `day` counts from; a step that went late moves it
-    ended_at: Mapped[datetime | None]
-    because: Mapped[str] = mapped_column(sa.String(60), default="")
 
 
-class GroupEnrolmentStep(Base):
+class GroupEnrolmentStep(StepHad, Base):
     """A step that a group has had, once: its copy is the one in the post of that run, or `reason` says why none."""
 
     __tablename__ = "group_enrolment_steps"
     __table_args__ = (sa.Index(None, "run_id"),)
 
-    enrolment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    step: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
     group_id: Mapped[int]
-    run_id: Mapped[int | None]
-    planned_on: Mapped[date]  # the day it should have gone
-    at: Mapped[datetime]
-    reason: Mapped[str | None] = mapped_column(sa.String(60))
