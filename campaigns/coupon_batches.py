@@ -17,14 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from campaigns import coupons, offers
 from campaigns.coupon_terms import CouponIssued, OfferNotOpen
 from campaigns.models.offer import Coupon, CouponStatus, Offer, OfferTaken
+from crm import holds
 from crm.base import events
 from crm.base.clock import SHANGHAI
 from crm.base.db import BigInt, is_among, next_ids, told_rows
 from crm.base.errors import Busy
 from crm.base.ids import code as fresh_code
-from crm.models.member import Identity, Member
 
-NO_SYNC = {"synchronize_session": False}
 STOCK_ATTEMPTS = 5  # each finds less than the one before
 
 
@@ -56,7 +55,7 @@ async def issue(
     """
     asked = sorted(set(member_ids))
     found = Shared()
-    here = await _hold(session, asked)
+    here = await holds.hold_all(session, asked)
     had, taken = await _had(session, offer_id, here, because), await _taken(session, offer_id, here)
     found.gone = [one for one in asked if one not in here]
     found.had_it = [one for one in asked if one in had]
@@ -73,19 +72,6 @@ async def issue(
     except IntegrityError:  # a code, or somebody's first of this offer, written since we looked
         raise Busy(retry_after=1.0) from None
     return found
-
-
-async def _hold(session: AsyncSession, member_ids: Sequence[int]) -> set[int]:
-    """Lock these people, as holds.hold_one() does each; returns those who live under these ids."""
-    theirs = is_among(session, Identity.member_id, member_ids)
-    names = sa.select(Identity.id).where(theirs).order_by(Identity.member_id, Identity.id)
-    await session.execute(names.with_for_update(key_share=True))
-    nameless = sa.select(Member.id).where(
-        is_among(session, Member.id, member_ids), ~sa.exists().where(Identity.member_id == Member.id)
-    )
-    await session.execute(nameless.order_by(Member.id).with_for_update(key_share=True))
-    living = (Member.merged_into_id.is_(None), Member.erased_at.is_(None))
-    return set(await session.scalars(sa.select(Member.id).where(is_among(session, Member.id, member_ids), *living)))
 
 
 async def _had(session: AsyncSession, offer_id: int, member_ids: Collection[int], because: str) -> set[int]:
@@ -137,7 +123,9 @@ async def _count(session: AsyncSession, offer: Offer, member_ids: Sequence[int],
     again = [one for one in member_ids if one in known]
     within = [] if offer.per_member is None else [OfferTaken.taken < offer.per_member]
     more = sa.update(OfferTaken).where(OfferTaken.offer_id == offer.id, is_among(session, OfferTaken.member_id, again))
-    counted = await session.execute(more.where(*within).values(taken=OfferTaken.taken + 1), execution_options=NO_SYNC)
+    counted = await session.execute(
+        more.where(*within).values(taken=OfferTaken.taken + 1), execution_options=coupons.NO_SYNC
+    )
     if counted.rowcount != len(again):  # type: ignore[attr-defined]
         raise Busy(retry_after=1.0)  # somebody took one since we looked: look again
 
