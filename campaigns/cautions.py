@@ -7,11 +7,12 @@ that a text promises and nobody can take.
 import re
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from campaigns import audience, definition
+from campaigns import audience, definition, offers
 from campaigns.definition import Definition, Step, Tier
 from campaigns.guard_rules import Channel, Gate
 from campaigns.models.offer import Ladder, Offer
@@ -44,12 +45,9 @@ async def find(
 
 
 def _times(told: Definition, *, now: datetime) -> list[datetime]:
-    times: list[datetime] = []
-    at = definition.next_fire(told, after=now) if not told.listens else None
-    while at is not None and len(times) < LOOKED_AT and (not times or at < now + LOOKED_AHEAD):
-        times.append(at)
-        at = definition.next_fire(told, after=at)
-    return times
+    """The next one, however far it is, and those that follow it soon."""
+    coming = definition.firings(told, after=now)
+    return [*islice(coming, 1), *islice(takewhile(lambda at: at < now + LOOKED_AHEAD, coming), LOOKED_AT - 1)]
 
 
 def _schedule(told: Definition, times: Sequence[datetime], gate: Gate, *, now: datetime) -> Iterator[str]:
@@ -80,16 +78,16 @@ async def _promises(session: AsyncSession, told: Definition, also: Collection[st
     wanted = dict.fromkeys(key for text in _texts(told) for key in TAKEN.findall(text) if key not in also)
     if not wanted:
         return []
-    offers = {one.key: one for one in await session.scalars(sa.select(Offer).where(Offer.key.in_(wanted)))}
+    known = {one.key: one for one in await session.scalars(sa.select(Offer).where(Offer.key.in_(wanted)))}
     open_ladders = sa.select(Ladder.key).where(Ladder.key.in_(wanted), Ladder.closed_at.is_(None), Ladder.claimable)
     ladders = set(await session.scalars(open_ladders))
-    reasons = {key: _why_not(offers.get(key), at) for key in wanted if key not in ladders}
+    reasons = {key: _why_not(known.get(key), at) for key in wanted if key not in ladders}
     return [NO_OFFER.format(key=key, why=why) for key, why in reasons.items() if why]
 
 
 async def _too_few(session: AsyncSession, told: Definition, *, now: datetime) -> list[str]:
     """Fewer coupons than members whom the campaign would give one."""
-    offer = await session.scalar(sa.select(Offer).where(Offer.key == told.gives)) if told.gives else None
+    offer = await offers.find(session, told.gives) if told.gives else None
     if offer is None or offer.stock is None or told.groups is not None:
         return []
     left, wanted = offer.stock - offer.issued, await audience.size(session, told, now=now)

@@ -5,7 +5,7 @@ past, a cron that never fires, a text too long for WeCom.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -378,6 +378,14 @@ def next_fire(definition: Definition, *, after: datetime, first: bool = False) -
         return None
     came = Cron(definition.cron).next(max(after, starts - timedelta(seconds=1)) if starts else after)
     return None if came is None or (ends is not None and came >= ends) else came
+
+
+def firings(definition: Definition, *, after: datetime) -> Iterator[datetime]:
+    """When it fires from then on, one after the other; of a recurring one without end."""
+    at = next_fire(definition, after=after)
+    while at is not None:
+        yield at
+        at = next_fire(definition, after=at)
 
 
 def late_schedule(definition: Definition, *, now: datetime) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from campaigns import coupon_batches, deliveries, offers
 from campaigns.coupon_terms import OfferNotOpen
 from campaigns.definition import Definition, next_fire
 from campaigns.guard_rules import Decision, held, refused
-from campaigns.models.offer import Offer, OfferKind
+from campaigns.models.offer import Offer
 from crm.base.errors import Busy
 
 
@@ -39,14 +39,8 @@ async def worth_fen(session: AsyncSession, told: Definition) -> int:
     if told.worth_fen:
         return told.worth_fen
     keys = [key for key in (told.gives, *(step.gives for step in told.steps)) if key]
-    return sum([_worth(await offers.find(session, key)) for key in keys])
-
-
-def _worth(offer: Offer | None) -> int:
-    if offer is None:
-        return 0
-    by_kind = {OfferKind.PERCENT: offer.cap_fen or 0, OfferKind.GIFT: offer.gift_fen}
-    return by_kind.get(offer.kind, offer.amount_fen)
+    found = [await offers.find(session, key) for key in keys]
+    return sum(offers.worth_fen(one) or 0 for one in found if one is not None)
 
 
 async def give(

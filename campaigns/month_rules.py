@@ -9,7 +9,7 @@ from typing import Any
 
 from campaigns import deliveries
 from campaigns.attribution import Outcome
-from campaigns.experiments import revenue_difference, wilson
+from campaigns.experiments import wilson
 
 ENOUGH = 100  # deliveries before a share is spoken of
 UNCONFIRMED_SHARE = 0.2  # of what staff were asked to send
@@ -83,10 +83,9 @@ def suggestions(months: Sequence[CampaignMonth], hours: Sequence[HourOfDay], opt
 
 def _surely_loses(told: Outcome) -> bool:
     """Even the upper end of what it may have brought is below its cost."""
-    if not told.cost_fen or min(told.reached.members, told.holdout.members) < 2:
+    if not told.cost_fen or told.revenue_lift is None:
         return False
-    brought = revenue_difference(told.reached, told.holdout)
-    return brought is not None and brought.high * told.reached.members < told.cost_fen
+    return told.revenue_lift.high * told.reached.members < told.cost_fen
 
 
 def _of_campaign(month: CampaignMonth) -> Iterator[Suggestion]:

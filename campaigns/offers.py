@@ -183,6 +183,12 @@ def is_open(offer: Offer, now: datetime) -> bool:
     return offer.closed_at is None and offer.starts_at <= now and (offer.ends_at is None or offer.ends_at > now)
 
 
+def worth_fen(offer: Offer) -> int | None:
+    """What one coupon of it can cost the shop at most; None: it does not say."""
+    by_kind = {OfferKind.PERCENT: offer.cap_fen, OfferKind.GIFT: offer.gift_fen}
+    return by_kind.get(offer.kind, offer.amount_fen) or None
+
+
 def terms_of(offer: Offer) -> Terms:
     return Terms(
         kind=offer.kind,

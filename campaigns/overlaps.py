@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -55,9 +56,5 @@ async def find(session: AsyncSession, told: Definition, *, name: str = "", now: 
 
 
 def _times(told: Definition, *, now: datetime) -> list[datetime]:
-    times: list[datetime] = []
-    at = definition.next_fire(told, after=now) if not told.listens else None
-    while at is not None and at < now + LOOKED_AHEAD and len(times) < MOST_TIMES:
-        times.append(at)
-        at = definition.next_fire(told, after=at)
-    return times
+    coming = takewhile(lambda at: at < now + LOOKED_AHEAD, definition.firings(told, after=now))
+    return list(islice(coming, MOST_TIMES))

@@ -9,7 +9,7 @@ from openpyxl import load_workbook
 from bot import month_words
 from campaigns import attribution, month_reports, month_rules
 from campaigns.attribution import Credit, Outcome
-from campaigns.experiments import Arm, difference
+from campaigns.experiments import Arm, difference, revenue_difference
 from campaigns.models.campaign import Delivery, DeliveryStatus, Run, RunStatus
 from campaigns.month_rules import CampaignMonth, HourOfDay
 from crm import consents
@@ -25,7 +25,7 @@ NOBODY = Arm("对照组", 0, 0, 0, 0.0)
 def outcome(*arms: Arm, holdout: Arm = NOBODY, cost_fen: int = 0, winner: str | None = None) -> Outcome:
     told = Outcome(arms, holdout, Credit(), cost_fen, None, None, winner)
     lift = difference(told.reached, holdout) if holdout.members else None
-    return Outcome(arms, holdout, Credit(), cost_fen, lift, None, winner)
+    return Outcome(arms, holdout, Credit(), cost_fen, lift, revenue_difference(told.reached, holdout), winner)
 
 
 def month(told: Outcome, *, sent: int = 0, failed: int = 0, **reasons: int) -> CampaignMonth:

@@ -136,10 +136,10 @@ async def test(request: web.Request) -> web.Response:
         return render(request, "console/_said.html", words=say(request, N_("账号没有填企业微信账号，发不了给自己。")))
     async with looking(request) as session:
         told = _told(tree, await _saved(session))
-        asked = campaign_outlook.Asked(text(tree, "name"), _number(text(tree, "id")), text(tree, "as_member"))
-        bubbles = (await campaign_outlook.look(request, session, told, asked))["bubbles"]
+        most, as_member = campaign_outlook.TESTED, text(tree, "as_member")
+        _, bubbles = await campaign_outlook.read(request, session, told, as_member, most=most)
     async with change(request, "campaign.tested", name=text(tree, "name")) as deed:
-        for number, one in enumerate(bubbles[: campaign_outlook.TESTED]):
+        for number, one in enumerate(bubbles):
             content = f"【{say(request, N_('试发'))}】{one.title}\n{one.text or one.missing}"
             note = {"msgtype": "text", "text": {"content": content}}
             because = ("campaign_test", account.id, deed.now, number)
@@ -168,8 +168,7 @@ async def save(request: web.Request) -> web.Response:
             )
             deed.about = f"campaign:{saved.id}"
             if text(tree, "then") == "submit":
-                review = house.app.review
-                await engine.submit(deed.session, saved.id, review=review, now=deed.now)
+                await engine.submit(deed.session, saved.id, review=house.app.review, now=deed.now)
     except ShopError as refusal:
         mistakes = refusal.mistakes if isinstance(refusal, CampaignWrong) else []
         return await _page(request, tree, refusal=refusal, mistakes=mistakes)

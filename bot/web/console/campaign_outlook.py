@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -45,26 +46,26 @@ async def look(request: web.Request, session: AsyncSession, told: Definition, as
     """What the page shows of it."""
     house = house_of(request)
     now: datetime = house.app.clock.now()
-    member = await _as_whom(request, session, told, asked.as_member)
     reach = await audience.preview(session, told, campaign_id=asked.campaign_id, gate=house.app.gate, now=now)
     close = await overlaps.find(session, told, name=asked.name, now=now)
     careful = await cautions.find(session, told, gate=house.app.gate, now=now)
-    said = list(_said(told))
-    bubbles = [await _bubble(request, session, title, one, member, house.app.words, now) for title, one in said[:SHOWN]]
+    member, bubbles = await read(request, session, told, asked.as_member, most=SHOWN)
     return {
         "reach": reach, "close": close, "cautions": careful, "bubbles": bubbles, "member": member,
-        "more": len(said) - SHOWN, "firings": firings(told, now),
+        "more": len(_said(told)) - SHOWN, "firings": list(islice(definition.firings(told, after=now), FIRINGS)),
     }  # fmt: skip
 
 
-def firings(told: Definition, now: datetime) -> list[datetime]:
-    """The next times it fires, or looks for whom to write to."""
-    found: list[datetime] = []
-    at = definition.next_fire(told, after=now)
-    while at is not None and len(found) < FIRINGS:
-        found.append(at)
-        at = definition.next_fire(told, after=at)
-    return found
+async def read(
+    request: web.Request, session: AsyncSession, told: Definition, as_member: str, *, most: int
+) -> tuple[Member | None, list[Bubble]]:
+    """Its first messages as this member reads them, or anybody of its audience."""
+    app = house_of(request).app
+    member = await _as_whom(request, session, told, as_member)
+    said = _said(told)[:most]
+    return member, [
+        await _bubble(request, session, title, one, member, app.words, app.clock.now()) for title, one in said
+    ]
 
 
 def _said(told: Definition) -> list[tuple[str, Message]]:

@@ -69,15 +69,6 @@ def mistakes(wrong: ValidationError) -> dict[str, str]:
     return found
 
 
-def worth_fen(offer: Offer) -> int | None:
-    """What one coupon of it can cost the shop at most; None: nobody can say."""
-    if offer.kind is OfferKind.PERCENT:
-        return offer.cap_fen
-    if offer.kind is OfferKind.GIFT:
-        return offer.gift_fen or None
-    return offer.amount_fen or None
-
-
 def _yuan(fen: int | None) -> str:
     return "" if not fen else f"{fen / 100:.2f}".rstrip("0").rstrip(".")
 
