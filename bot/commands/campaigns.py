@@ -16,7 +16,7 @@ from bot.commands.campaign_month import summary_command
 from bot.commands.database import with_session
 from bot.commands.rules import rules_held
 from bot.settings import Settings, read_settings
-from bot.web.campaign_names import DELIVERY, RUN_STATUS, STATUS
+from bot.web.campaign_names import DELIVERY, ENROLMENT, RUN_STATUS, STATUS
 from bot.web.campaign_names import reason as _reason
 from campaigns import attribution, engine, experiments, files, playbooks, reports
 from campaigns.attribution import Outcome
@@ -24,7 +24,6 @@ from campaigns.audience import Reach
 from campaigns.engine import CampaignNotFound, NobodySelected, RunNotFound, SecondPersonNeeded, WrongStatus
 from campaigns.files import Change, File, Step
 from campaigns.models.campaign import Campaign, CampaignStatus
-from campaigns.models.sequence import EnrolmentStatus
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.errors import ShopError
 
@@ -34,10 +33,6 @@ out = Console(highlight=False)
 Found = TypeVar("Found")
 Folder = Annotated[Path, typer.Argument(help="放活动 YAML 的目录", exists=True, file_okay=False)]
 Name = Annotated[str, typer.Argument(help="活动的名字")]
-WAY = {
-    EnrolmentStatus.ACTIVE: "正在里面", EnrolmentStatus.FINISHED: "走完了", EnrolmentStatus.LEFT: "离开了",
-    EnrolmentStatus.CANCELLED: "活动取消了",
-}  # fmt: skip
 CHANGES = {Change.NEW: "[green]新建[/]", Change.CHANGED: "[yellow]修改[/]", Change.SAME: "不变"}
 
 
@@ -115,7 +110,9 @@ def show(name: Name) -> None:
 
 def _show_way(way: reports.Way, one: Campaign, many: str) -> None:
     """Of a sequence: who is where, and step by step how many had it."""
-    stands = [(f"{WAY[status]}{f'：{_reason(why)}' if why else ''}", f"{count:,}") for status, why, count in way.stands]
+    stands = [
+        (f"{ENROLMENT[status]}{f'：{_reason(why)}' if why else ''}", f"{count:,}") for status, why, count in way.stands
+    ]
     _table(("序列里", many), stands)
     names = [step["name"] for step in one.definition.get("steps", [])]
     rows = [

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import texts
 from bot.commands.database import with_session
+from bot.web.grant_names import BECAUSE, STATUS
 from campaigns import coupon_grants
 from campaigns.coupon_grants import Outlook
-from campaigns.models.coupon_grant import CouponGrant, GrantStatus
+from campaigns.models.coupon_grant import CouponGrant
 from crm.base.clock import SHANGHAI, SystemClock
 from crm.base.errors import ShopError
 
@@ -21,11 +22,6 @@ cli = typer.Typer(help="批量发券：给一个人群每人一张，看进展�
 out = Console(highlight=False, soft_wrap=True)
 Found = TypeVar("Found")
 Name = Annotated[str, typer.Argument(help="这一次的名字，见 siyu coupons grants")]
-STATUS = {
-    GrantStatus.RUNNING: "发放中", GrantStatus.ASKS: "等人决定", GrantStatus.FINISHED: "发完了",
-    GrantStatus.STOPPED: "停了",
-}  # fmt: skip
-BECAUSE = {"offer.not_open": "优惠停发了或者过期了", coupon_grants.STOPPED_BY_HAND: "有人停的"}
 
 
 @cli.command()
@@ -97,7 +93,7 @@ def _words(seen: Outlook) -> str:
 
 def _stands(one: CouponGrant) -> str:
     because = BECAUSE.get(one.ended_because, one.ended_because)
-    return STATUS[one.status] + (f"：{because}" if because else "")
+    return STATUS[one.status][0] + (f"：{because}" if because else "")
 
 
 def _print(one: CouponGrant) -> None:
@@ -110,7 +106,7 @@ def _with_session(work: Callable[[AsyncSession, datetime], Awaitable[Found]], *,
     except coupon_grants.SegmentUnknown as no:
         _fail(f"没有叫“{no.segment}”的人群")
     except coupon_grants.GrantOver as no:
-        _fail(f"“{no.name}”现在{STATUS[no.stands]}，做不了这件事")
+        _fail(f"“{no.name}”现在{STATUS[no.stands][0]}，做不了这件事")
     except ShopError as no:
         _fail(REFUSED.get(no.code) or texts.refusal(no))
 

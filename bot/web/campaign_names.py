@@ -3,6 +3,7 @@
 from bot.web.language import N_
 from campaigns import gate_words
 from campaigns.models.campaign import CampaignStatus, RunStatus
+from campaigns.models.sequence import EnrolmentStatus
 
 STATUS = {
     CampaignStatus.DRAFT: N_("草稿"),
@@ -24,6 +25,10 @@ RUN_STATUS = {
     RunStatus.FINISHED: N_("已结束"),
     RunStatus.CANCELLED: N_("已取消"),
 }
+ENROLMENT = {
+    EnrolmentStatus.ACTIVE: N_("正在里面"), EnrolmentStatus.FINISHED: N_("走完了"), EnrolmentStatus.LEFT: N_("离开了"),
+    EnrolmentStatus.CANCELLED: N_("活动取消了"),
+}  # fmt: skip
 DELIVERY = {
     "planned": N_("已计划"), "held": N_("暂缓"), "queued": N_("在路上"), "asked": N_("等员工确认"),
     "sent": N_("已送达"), "skipped": N_("不发"), "failed": N_("没送到"), "holdout": N_("对照组"),

@@ -81,7 +81,8 @@ def _names() -> dict[str, Any]:
     names = campaign_names
     return {
         "status_names": names.STATUS, "tones": names.TONES, "run_names": names.RUN_STATUS,
-        "delivery_names": names.DELIVERY, "kind_names": names.KINDS, "reason": names.reason,
+        "delivery_names": names.DELIVERY, "enrolment_names": names.ENROLMENT, "kind_names": names.KINDS,
+        "reason": names.reason,
         "S": CampaignStatus, "R": RunStatus, "errors": engine.ERRORS,
     }  # fmt: skip
 

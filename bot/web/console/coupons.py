@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from bot.access.rights import Right
+from bot.web import grant_names
 from bot.web.console import coupon_form
 from bot.web.language import N_
 from bot.web.screens import Screens, change, go, house_of, looking, render, who
@@ -24,13 +25,6 @@ KINDS: Mapping[OfferKind, str] = {
     OfferKind.AMOUNT: N_("满减"), OfferKind.PERCENT: N_("折扣"), OfferKind.GIFT: N_("赠品"),
     OfferKind.SHIPPING: N_("免邮"),
 }  # fmt: skip
-GRANTS: Mapping[GrantStatus, tuple[str, str]] = {
-    GrantStatus.RUNNING: (N_("发放中"), "blue"),
-    GrantStatus.ASKS: (N_("等人决定"), "orange"),
-    GrantStatus.FINISHED: (N_("发完了"), "secondary"),
-    GrantStatus.STOPPED: (N_("停了"), "red"),
-}
-BECAUSE = {"offer.not_open": N_("优惠停发了或者过期了"), coupon_grants.STOPPED_BY_HAND: N_("有人停的")}
 
 
 @SCREENS.get(PATH, Right.CONSOLE)
@@ -47,8 +41,8 @@ async def everything(request: web.Request) -> web.Response:
         grants = await coupon_grants.newest(session)
     return render(
         request, "console/_grants.html" if "grants" in request.query else "console/coupons.html", found=found,
-        used=used, grants=grants, states=GRANTS, because=BECAUSE, kinds=KINDS, is_open=offers.is_open,
-        CouponStatus=CouponStatus, GrantStatus=GrantStatus,
+        used=used, grants=grants, states=grant_names.STATUS, because=grant_names.BECAUSE, kinds=KINDS,
+        is_open=offers.is_open, CouponStatus=CouponStatus, GrantStatus=GrantStatus,
     )  # fmt: skip
 
 
@@ -118,7 +112,7 @@ async def give_form(request: web.Request) -> web.Response:
     is_piece = "HX-Request" in request.headers
     return render(
         request, "console/_give_outlook.html" if is_piece else "console/coupon_give.html", offer=offer, names=names,
-        segment=segment, outlook=outlook, refusal=refusal, worth_fen=coupon_form.worth_fen(offer),
+        segment=segment, outlook=outlook, refusal=refusal, worth_fen=offers.worth_fen(offer),
     )  # fmt: skip
 
 
