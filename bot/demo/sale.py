@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from bot.demo import shop
+from bot.demo import shop, sync
 from bot.flashsale import announcing, sales
 from bot.flashsale.sales import ItemPlan, Plan
 from bot.simulator.simulator import Simulator
@@ -59,14 +59,8 @@ def _plan(group_ids: list[int], clock: Clock) -> Plan:
 
 async def synced_groups(sessions: Sessions) -> list[int]:
     """The groups with their owners, once the first sync has read them all."""
-    found: list[int] = []
-    for _ in range(10 * PATIENCE):
-        async with sessions.read() as session:
-            found = list(await session.scalars(sa.select(Group.id).where(Group.owner_id.is_not(None))))
-        if len(found) >= len(shop.GROUPS):
-            break
-        await asyncio.sleep(0.1)
-    return found
+    owned = sa.select(Group.id).where(Group.owner_id.is_not(None))
+    return await sync.read(sessions, owned, len(shop.GROUPS), seconds=PATIENCE)
 
 
 async def _tap(simulator: Simulator, expected: int) -> None:

@@ -3,7 +3,6 @@
 Each is one transaction, so that the service never finds one half way.
 """
 
-import asyncio
 import random
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.demo import shop
+from bot.demo import shop, sync
 from campaigns import attribution, broadcasts, definition, engine, firing, ticks
 from campaigns.draining import NoKf
 from campaigns.engine import Review
@@ -62,7 +61,7 @@ _GOODS = [Line(sku=sku, name=name, category=kind, quantity=1, price_fen=fen) for
 
 async def send(sessions: Sessions, chance: random.Random, *, contacts: int, gate: Gate, now: datetime) -> None:
     """One after the other, then credit the orders they brought. contacts: how many the first sync will have read."""
-    await _synced(sessions, contacts)
+    await sync.read(sessions, sa.select(Contact.id), contacts, seconds=PATIENCE)
     for number, (name, days, hour, told, bought, anyway) in enumerate(SENT):
         due = (now - timedelta(days=days)).astimezone(SHANGHAI).replace(hour=hour, minute=0, second=0, microsecond=0)
         forgot = FORGOT if number == len(SENT) - 1 else ""
@@ -72,14 +71,6 @@ async def send(sessions: Sessions, chance: random.Random, *, contacts: int, gate
             await _leave(session, run_id, due + timedelta(hours=2))
     async with sessions.begin() as session:
         await attribution.credit(session, paid_since=now - timedelta(days=60), now=now)
-
-
-async def _synced(sessions: Sessions, contacts: int) -> None:
-    for _ in range(10 * PATIENCE):
-        async with sessions.read() as session:
-            if (await session.scalar(sa.select(sa.func.count()).select_from(Contact)) or 0) >= contacts:
-                break
-        await asyncio.sleep(0.1)
 
 
 async def _run(
